@@ -1,0 +1,1 @@
+"""Kubernetes without training and without containers: the words every layer above shares."""
