@@ -1,0 +1,1 @@
+"""The engines: where containers, networks and processes really are."""

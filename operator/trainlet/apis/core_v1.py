@@ -1,0 +1,80 @@
+"""core/v1: pods as templates say them."""
+
+from pydantic import Field
+
+from trainlet.apis.model import Model, TemplateMeta
+
+Quantity = str | int | float
+
+
+class ObjectFieldSelector(Model):
+    """`valueFrom.fieldRef`."""
+
+    field_path: str
+
+
+class EnvVarSource(Model):
+    """`env[].valueFrom`; sources other than fields are kept unread."""
+
+    field_ref: ObjectFieldSelector | None = None
+
+
+class EnvVar(Model):
+    """One environment variable."""
+
+    name: str
+    value: str = ""
+    value_from: EnvVarSource | None = None
+
+
+class ResourceRequirements(Model):
+    """Requests and limits by resource name."""
+
+    limits: dict[str, Quantity] = {}
+    requests: dict[str, Quantity] = {}
+
+
+class VolumeMount(Model):
+    """Where a volume is seen in a container."""
+
+    name: str
+    mount_path: str
+
+
+class SecurityContext(Model):
+    """Whom a container runs as."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+
+
+class Container(Model):
+    """One container of a pod. `command` None keeps the image's entrypoint."""
+
+    name: str
+    image: str = ""
+    image_pull_policy: str | None = None
+    command: list[str] | None = None
+    args: list[str] | None = None
+    working_dir: str | None = None
+    env: list[EnvVar] = []
+    resources: ResourceRequirements = ResourceRequirements()
+    volume_mounts: list[VolumeMount] = []
+    security_context: SecurityContext = SecurityContext()
+
+
+class PodSpec(Model):
+    """A pod's spec. JobSet's webhook makes OnFailure the default of `restartPolicy`."""
+
+    containers: list[Container] = []
+    init_containers: list[Container] = []
+    restart_policy: str = "OnFailure"
+    termination_grace_period_seconds: int = Field(default=30)
+    security_context: SecurityContext = SecurityContext()
+
+
+class PodTemplate(Model):
+    """A pod template."""
+
+    metadata: TemplateMeta = TemplateMeta()
+    spec: PodSpec = PodSpec()

@@ -1,0 +1,65 @@
+"""trainer.kubeflow.org/v1alpha1: TrainJobs and their runtimes."""
+
+from typing import Any
+
+from trainlet.apis.core_v1 import EnvVar
+from trainlet.apis.model import Model, ObjectMeta
+from trainlet.kube.meta import JSON, ObjectKey
+
+GROUP = "trainer.kubeflow.org"
+API_VERSION = f"{GROUP}/v1alpha1"
+REPORT_API_VERSION = "trainlet.dev/v1alpha1"
+JOBSET_API_VERSION = "jobset.x-k8s.io/v1alpha2"
+
+TRAIN_JOB = "TrainJob"
+TRAINING_RUNTIME = "TrainingRuntime"
+CLUSTER_TRAINING_RUNTIME = "ClusterTrainingRuntime"
+RUNTIME_KINDS = (TRAINING_RUNTIME, CLUSTER_TRAINING_RUNTIME)
+REPORT = "TrainJobReport"
+
+
+class RuntimeRef(Model):
+    """Which runtime a job uses. Defaults are the CRD's."""
+
+    name: str
+    api_group: str = GROUP
+    kind: str = CLUSTER_TRAINING_RUNTIME
+
+    def key(self, namespace: str) -> ObjectKey:
+        """Return the key of the runtime for a job of this namespace."""
+        return ObjectKey(self.kind, namespace if self.kind == TRAINING_RUNTIME else "", self.name)
+
+
+class Trainer(Model):
+    """What the job overrides of its runtime's trainer. None means not given."""
+
+    image: str | None = None
+    command: list[str] | None = None
+    args: list[str] | None = None
+    env: list[EnvVar] = []
+    num_nodes: int | None = None
+    num_proc_per_node: int | None = None
+    resources_per_node: dict[str, Any] | None = None
+
+
+class TrainJobSpec(Model):
+    """A TrainJob's spec."""
+
+    runtime_ref: RuntimeRef
+    trainer: Trainer | None = None
+    suspend: bool = False
+    active_deadline_seconds: int | None = None
+    managed_by: str = f"{GROUP}/trainjob-controller"
+
+
+class TrainJob(Model):
+    """A stored TrainJob. `status` stays a wire dict: conditions are copied, never rebuilt."""
+
+    metadata: ObjectMeta
+    spec: TrainJobSpec
+    status: JSON = {}
+
+    @property
+    def key(self) -> ObjectKey:
+        """The job's key."""
+        return ObjectKey(TRAIN_JOB, self.metadata.namespace, self.metadata.name)

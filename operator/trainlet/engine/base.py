@@ -1,0 +1,155 @@
+"""The Engine protocol, its errors, and what every engine promises.
+
+An engine decides nothing. It never acts on anything that does not carry our labels, every call has a
+timeout, and the calls may be made from several threads at once. What it promises beyond the signatures is
+stated method by method and held by `tests/contract/`.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from trainlet.kube.errors import EngineError
+from trainlet.planning.observed import Observed
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+#: Called with one line for people and, where the engine tells, bytes done and bytes in all.
+PullProgress = Callable[[str, int | None, int | None], None]
+
+
+class EngineUnavailable(EngineError):
+    """Nothing answers, or it refuses us: the daemon is down, the socket is missing or may not be used."""
+
+
+class NameTaken(EngineError):
+    """A container or network of this name exists that is not ours to touch."""
+
+
+class SubnetTaken(EngineError):
+    """The subnet overlaps with one that exists: take another."""
+
+
+class ImageMissing(EngineError):
+    """The image is not on this engine."""
+
+
+class PullFailed(EngineError):
+    """The registry or the engine refused to give the image."""
+
+
+class StartFailed(EngineError):
+    """The container was created and cannot run: its command, user or device does not exist in it.
+
+    `exit_code` is the one a kubelet would report: 127 command not found, 126 not executable, else 128.
+    """
+
+    def __init__(self, what: str, *, exit_code: int, where: str = "", remedy: str = "") -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of a container's log, without its line end. `time` is when the engine got it."""
+
+    text: str
+    time: datetime | None = None
+    stream: str = "stdout"
+
+
+@dataclass(frozen=True)
+class EngineEvent:
+    """Something happened to a thing of this owner: a hint to look again, never a truth to act on."""
+
+    owner_uid: str
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A job that has something on the engine."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+class Engine(Protocol):
+    """One container engine, or the machine's own processes."""
+
+    @property
+    def name(self) -> str:
+        """`docker`, `podman` or `process`."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where it was found, as a URL."""
+
+    def ping(self) -> str:
+        """Return the engine's version. Raises EngineUnavailable."""
+
+    def observe(self, owner_uid: str) -> Observed:
+        """Return every container and network labelled with this owner, and no images.
+
+        An exited container's exit code, times and out-of-memory flag are final. A network that has lost
+        its name to another is still found, by its label.
+        """
+
+    def find_owners(self, store: str) -> frozenset[Owner]:
+        """Return the owners of everything labelled with this store."""
+
+    def has_image(self, image: str) -> bool:
+        """Tell whether the image is here, so that a container could be created from it."""
+
+    def pull_image(self, image: str, progress: PullProgress) -> None:
+        """Fetch the image; blocks until it is here. Raises PullFailed with the registry's own words."""
+
+    def find_subnets(self) -> frozenset[str]:
+        """Return the subnets (CIDR) that this engine's networks have, ours and others'."""
+
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Make a network on `spec.subnet`. Raises NameTaken, SubnetTaken.
+
+        One of ours with this name, made by an earlier try, counts as done.
+        """
+
+    def remove_network(self, id: str) -> None:
+        """Remove a network; one that is gone counts as done."""
+
+    def create_container(self, spec: ContainerSpec) -> None:
+        """Make a container. Raises NameTaken, ImageMissing.
+
+        One of ours with this name and spec hash, made by an earlier try, counts as done.
+        The container has an init as PID 1 that passes signals on, a rotated log and no restart policy.
+        """
+
+    def start_container(self, id: str) -> None:
+        """Start it; a running one counts as done. Raises StartFailed when it never can run as it is."""
+
+    def stop_container(self, id: str) -> None:
+        """Send SIGTERM and return at once; one that is gone or has ended counts as done."""
+
+    def kill_container(self, id: str) -> None:
+        """Send SIGKILL; one that is gone or has ended counts as done."""
+
+    def remove_container(self, id: str) -> None:
+        """Kill if need be and remove, at once; one that is gone counts as done."""
+
+    def read_logs(
+        self,
+        id: str,
+        *,
+        follow: bool = False,
+        since: datetime | None = None,
+        tail: int | None = None,
+    ) -> Iterator[LogLine]:
+        """Yield the container's log lines; with `follow` until it ends. Both streams, in order of arrival."""
+
+    def watch(self) -> Iterator[EngineEvent]:
+        """Yield events of our containers and networks until the stream breaks or `close` is called.
+
+        Raises EngineUnavailable when it cannot be opened. Events may be lost, doubled or late.
+        """
+
+    def close(self) -> None:
+        """End all streams and give back what the engine object itself started."""

@@ -1,0 +1,43 @@
+"""An action that failed -> what the slots it was for now wait for, in a kubelet's words."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from trainlet.planning.plan import (
+    Action,
+    CreateContainer,
+    CreateNetwork,
+    CreateWorkspace,
+    Failure,
+    StartContainer,
+)
+from trainlet.planning.records import PodRecord, Termination, Waiting
+from trainlet.planning.slots import Slot
+
+_REASONS: dict[type[Action], str] = {
+    CreateNetwork: "NetworkNotReady",
+    CreateWorkspace: "WorkspaceNotReady",
+    CreateContainer: "CreateContainerError",
+    StartContainer: "RunContainerError",
+}
+
+
+def note_failure(
+    failure: Failure, slots: Sequence[Slot], records: Mapping[str, PodRecord], now: datetime
+) -> dict[str, PodRecord]:
+    """Return the changed records: those of the container that failed, or of all when it was for all."""
+    reason = _REASONS.get(type(failure.action))
+    if reason is None:
+        return {}
+    for_all = isinstance(failure.action, CreateNetwork | CreateWorkspace)
+    mine = [s.hostname for s in slots if for_all or s.container_name == failure.action.target]
+    return {name: _note(failure, reason, records[name], now) for name in mine if name in records}
+
+
+def _note(failure: Failure, reason: str, record: PodRecord, now: datetime) -> PodRecord:
+    if record.termination is not None or record.running:
+        return record
+    if failure.exit_code is not None:
+        return record.terminate(Termination(failure.exit_code, "StartError", failure.message, None, now))
+    return replace(record, waiting=Waiting(reason, failure.message))

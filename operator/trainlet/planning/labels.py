@@ -1,0 +1,37 @@
+"""Every label key that is put on containers and networks, and the names they go by. Nothing else spells them."""
+
+from trainlet.kube.meta import ObjectKey
+
+# What `docker ps --filter` users are told to look for.
+JOB_NAME = "kubeflow.org/job-name"
+
+# What the Kubeflow SDK's own container backend reads (kubeflow 0.5, trainer/backends/container/backend.py).
+SDK_JOB_NAME = "trainer.kubeflow.org/trainjob-name"
+SDK_STEP = "trainer.kubeflow.org/step"
+SDK_NETWORK = "trainer.kubeflow.org/network-id"
+SDK_RUNTIME = "trainer.kubeflow.org/runtime-name"
+
+# Ours. A container or network is touched only if it carries OWNER_UID with the uid of the job in hand.
+OWNER_UID = "trainlet.dev/owner-uid"
+STORE = "trainlet.dev/store"
+NAMESPACE = "trainlet.dev/namespace"
+SPEC_HASH = "trainlet.dev/spec-hash"
+ATTEMPT = "trainlet.dev/attempt"
+POD = "trainlet.dev/pod"
+
+# Upstream's, on Job templates, pods and their containers.
+ANCESTOR_STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
+JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
+REPLICATED_JOB = "jobset.sigs.k8s.io/replicatedjob-name"
+COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+BATCH_JOB_NAME = "batch.kubernetes.io/job-name"
+
+
+def prefix_of(job: ObjectKey) -> str:
+    """Return what engine names of this job begin with; only `default` goes without its namespace."""
+    return job.name if job.namespace == "default" else f"{job.namespace}.{job.name}"
+
+
+def network_name(job: ObjectKey) -> str:
+    """Return the name of the job's network."""
+    return f"{prefix_of(job)}-net"

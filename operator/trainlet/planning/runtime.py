@@ -1,0 +1,129 @@
+"""TrainJob + runtime -> `Info`: one record between the runtime's template and the JobSet.
+
+Follows kubeflow/trainer pkg/runtime/runtime.go and pkg/runtime/core/trainingruntime.go. A runtime here is
+the job's snapshot of it: what the live runtime became since does not matter.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from trainlet.apis.core_v1 import Container, ResourceRequirements
+from trainlet.apis.trainer import TrainJob
+from trainlet.kube.merge import find, put
+from trainlet.kube.meta import JSON
+from trainlet.kube.quantity import round_up
+from trainlet.planning import labels
+
+TRAINER = "trainer"
+#: The container that the trainer's overrides go to, in the replicated job with ancestor `trainer`.
+NODE_CONTAINER = "node"
+
+
+@dataclass(frozen=True)
+class PodSet:
+    """One replicatedJob on its way to the JobSet: `count` pods, and the wire form of the replicatedJob."""
+
+    name: str
+    count: int
+    wire: JSON
+
+    @property
+    def ancestor(self) -> str | None:
+        """The step of the TrainJob that this replicatedJob serves."""
+        ancestor = find(self.wire, "template", "metadata", "labels", labels.ANCESTOR_STEP)
+        return str(ancestor) if ancestor is not None else None
+
+    @property
+    def containers(self) -> list[JSON]:
+        """The wire containers of the pod template."""
+        return find(self.wire, "template", "spec", "template", "spec", "containers") or []
+
+    def with_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
+        """Return the pod set with the containers of this name edited."""
+        containers = [edit(c) if c.get("name") == name else c for c in self.containers]
+        path = ("template", "spec", "template", "spec", "containers")
+        return replace(self, wire=put(self.wire, path, containers))
+
+
+@dataclass(frozen=True)
+class Info:
+    """What policies work on."""
+
+    ml_policy: JSON
+    template: JSON
+    pod_sets: tuple[PodSet, ...]
+
+    @property
+    def trainer(self) -> PodSet | None:
+        """The first pod set that serves the trainer step."""
+        return next((p for p in self.pod_sets if p.ancestor == TRAINER), None)
+
+    def with_trainer(self, edit: Callable[[PodSet], PodSet]) -> "Info":
+        """Return the record with the first trainer pod set edited."""
+        trainer = self.trainer
+        return replace(self, pod_sets=tuple(edit(p) if p is trainer else p for p in self.pod_sets))
+
+
+def build_info(job: TrainJob, runtime: JSON) -> Info:
+    """Start the record: pod counts from the runtime, then the job's resources."""
+    ml_policy = find(runtime, "spec", "mlPolicy") or {}
+    replicated = find(runtime, "spec", "template", "spec", "replicatedJobs") or []
+    info = Info(
+        ml_policy=ml_policy,
+        template=find(runtime, "spec", "template") or {},
+        pod_sets=tuple(_start_pod_set(rjob, ml_policy) for rjob in replicated),
+    )
+    return _merge_resources(job, info)
+
+
+def get_node_resources(job: TrainJob, info: Info) -> ResourceRequirements:
+    """Return what plugin arithmetic reads: the job's resources instead of, not merged with, the runtime's."""
+    if job.spec.trainer is not None and job.spec.trainer.resources_per_node is not None:
+        return ResourceRequirements.of(job.spec.trainer.resources_per_node)
+    pod_set = next((p for p in info.pod_sets if p.name == NODE_CONTAINER or p.ancestor == TRAINER), None)
+    containers = pod_set.containers if pod_set else []
+    node = next((c for c in containers if c.get("name") == NODE_CONTAINER), None)
+    return Container.of(node).resources if node else ResourceRequirements()
+
+
+def count_gpus(resources: ResourceRequirements) -> int:
+    """Return the GPUs a node asks for: the first resource named like one, from requests, else from limits."""
+    for amounts in (resources.requests, resources.limits):
+        name = find_gpu_resource(amounts)
+        if name is not None and (count := round_up(amounts[name])) > 0:
+            return count
+    return 0
+
+
+def find_gpu_resource(amounts: dict[str, str | int | float]) -> str | None:
+    """Return the first resource whose name contains `gpu`, in any case (kubeflow/trainer pkg/runtime/runtime.go)."""
+    return next((name for name in amounts if "gpu" in name.lower()), None)
+
+
+def _start_pod_set(rjob: JSON, ml_policy: JSON) -> PodSet:
+    pod_set = PodSet(str(rjob.get("name", "")), 1, rjob)
+    if pod_set.ancestor == TRAINER and ml_policy:
+        count = ml_policy.get("numNodes")
+    else:
+        count = find(rjob, "template", "spec", "parallelism")
+    return replace(pod_set, count=max(1, 1 if count is None else int(count)))
+
+
+def _merge_resources(job: TrainJob, info: Info) -> Info:
+    """Merge `resourcesPerNode` key by key into the node container; without an mlPolicy it has no effect upstream."""
+    trainer = job.spec.trainer
+    if trainer is None or trainer.resources_per_node is None or not info.ml_policy:
+        return info
+    wanted = trainer.resources_per_node
+
+    def merge(container: JSON) -> JSON:
+        resources = dict(container.get("resources") or {})
+        for key in ("limits", "requests"):
+            if wanted.get(key):
+                resources[key] = {**(resources.get(key) or {}), **wanted[key]}
+        return {**container, "resources": resources}
+
+    return replace(
+        info,
+        pod_sets=tuple(p.with_container(NODE_CONTAINER, merge) if p.ancestor == TRAINER else p for p in info.pod_sets),
+    )

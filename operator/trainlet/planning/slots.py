@@ -1,0 +1,76 @@
+"""The pod slots of a JobSet: who they are on a cluster and what they are called here."""
+
+from dataclasses import dataclass
+
+from trainlet.apis.batch_v1 import JobSpec
+from trainlet.apis.core_v1 import Container
+from trainlet.apis.jobset import JobSet, ReplicatedJob
+from trainlet.kube.meta import ObjectKey
+from trainlet.planning import labels
+from trainlet.planning.runtime import NODE_CONTAINER
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One index of one Job of the JobSet. `number` counts all slots of the JobSet and fixes the address."""
+
+    owner: ObjectKey
+    replicated_job: ReplicatedJob
+    job_index: int
+    index: int
+    number: int
+
+    @property
+    def job_name(self) -> str:
+        """The batch Job's name on a cluster."""
+        return f"{self.owner.name}-{self.replicated_job.name}-{self.job_index}"
+
+    @property
+    def hostname(self) -> str:
+        """The pod's host name on a cluster; stable over restarts, so it is also the slot's own name."""
+        return f"{self.job_name}-{self.index}"
+
+    @property
+    def step(self) -> str:
+        """What people call it: `node-0`, `dataset-initializer`."""
+        name = self.replicated_job.name
+        if self.ancestor.endswith("-initializer"):
+            return name
+        return f"{name}-{self.index}" if self.replicated_job.replicas == 1 else self._flat_name
+
+    @property
+    def container_name(self) -> str:
+        """The container's name on the engine."""
+        return f"{labels.prefix_of(self.owner)}-{self._flat_name}"
+
+    @property
+    def ancestor(self) -> str:
+        """The TrainJob step that the slot serves, or an empty text."""
+        return self.replicated_job.template.metadata.labels.get(labels.ANCESTOR_STEP, "")
+
+    @property
+    def job_spec(self) -> JobSpec:
+        """The spec of the slot's Job."""
+        return self.replicated_job.template.spec
+
+    @property
+    def container(self) -> Container:
+        """The container that does the slot's work: the one called `node`, else the first."""
+        containers = self.job_spec.template.spec.containers
+        return next((c for c in containers if c.name == NODE_CONTAINER), containers[0])
+
+    @property
+    def _flat_name(self) -> str:
+        rjob = self.replicated_job
+        return f"{rjob.name}-{self.index}" if rjob.replicas == 1 else f"{rjob.name}-{self.job_index}-{self.index}"
+
+
+def build_slots(owner: ObjectKey, jobset: JobSet) -> tuple[Slot, ...]:
+    """Return the slots of a job in the order of its template, replicas and indexes."""
+    places = [
+        (rjob, job_index, index)
+        for rjob in jobset.spec.replicated_jobs
+        for job_index in range(rjob.replicas)
+        for index in range(rjob.template.spec.parallelism)
+    ]
+    return tuple(Slot(owner, *place, number=number) for number, place in enumerate(places))

@@ -1,0 +1,61 @@
+"""Objects for tests: each builder gives a valid one, keywords say what is special about it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from trainlet.kube.meta import JSON
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+UID = "11111111-2222-4333-8444-555555555555"
+
+
+def build_job(name: str = "mnist", namespace: str = "default", uid: str = UID, **spec: Any) -> JSON:
+    """Return a stored TrainJob; keywords are fields of its spec."""
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "uid": uid,
+            "generation": 1,
+            "creationTimestamp": "2026-01-02T03:04:05Z",
+        },
+        "spec": {"runtimeRef": {"name": "torch-distributed"}, **spec},
+    }
+
+
+def build_runtime(
+    name: str = "torch-distributed",
+    *,
+    container: JSON | None = None,
+    pod: JSON | None = None,
+    job: JSON | None = None,
+    ml_policy: JSON | None = None,
+    more_jobs: list[JSON] | None = None,
+) -> JSON:
+    """Return a ClusterTrainingRuntime with one trainer job, the torch policy unless another is given."""
+    node = {
+        "name": "node",
+        "template": {
+            "metadata": {"labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}},
+            "spec": {
+                **(job or {}),
+                "template": {
+                    "spec": {
+                        **(pod or {}),
+                        "containers": [{"name": "node", "image": "image:1", **(container or {})}],
+                    }
+                },
+            },
+        },
+    }
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "ClusterTrainingRuntime",
+        "metadata": {"name": name},
+        "spec": {
+            "mlPolicy": {"numNodes": 1, "torch": {}} if ml_policy is None else ml_policy,
+            "template": {"spec": {"replicatedJobs": [*(more_jobs or []), node]}},
+        },
+    }
