@@ -1,0 +1,1 @@
+"""Documents on disk: YAML in with positions and limits, status documents out, atomically."""

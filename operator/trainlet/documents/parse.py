@@ -1,0 +1,223 @@
+"""YAML and JSON text -> wire objects, read as kubectl reads them, with limits and positions.
+
+Built on PyYAML's C event parser, because its composer recurses: a small file of brackets would end the
+process. Nothing here knows what the documents mean.
+"""
+
+import math
+import re
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from trainlet.kube.errors import TrainletError
+from trainlet.kube.meta import JSON
+
+MAX_BYTES = 3 << 20  # what an API server takes in one request
+MAX_DEPTH = 100
+MAX_NODES = 200_000  # after aliases are followed, so that an alias bomb counts in full
+MAX_DOCUMENTS = 1000
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class ParseError(TrainletError):
+    """A text that is not YAML, or not YAML that we take. Positions are 1-based."""
+
+    def __init__(self, what: str, line: int, column: int, remedy: str = "") -> None:
+        super().__init__(what, where=f"line {line}, column {column}", remedy=remedy)
+        self.line, self.column = line, column
+
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document of a file. `positions` gives line and column (1-based) of every value by its path."""
+
+    index: int
+    line: int
+    value: Any
+    positions: dict[Path, tuple[int, int]] = field(repr=False, compare=False)
+
+    def find_position(self, path: Path) -> tuple[int, int]:
+        """Return where the value at this path stands, or its nearest parent."""
+        while path and path not in self.positions:
+            path = path[:-1]
+        return self.positions.get(path, (self.line, 1))
+
+
+def parse_documents(data: bytes) -> list[Document]:
+    """Return the documents of a file that hold something. Raises ParseError."""
+    if len(data) > MAX_BYTES:
+        raise ParseError(f"the file has {len(data)} bytes, more than {MAX_BYTES}", 1, 1, "split it")
+    return [document for document in _Builder(_decode(data)).build() if document.value is not None]
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        before = data[: error.start]
+        line = before.count(b"\n") + 1
+        column = error.start - before.rfind(b"\n")
+        raise ParseError("this byte is not UTF-8", line, column, "save the file as UTF-8") from None
+
+
+class _Builder:
+    """Turns one stream of parser events into documents."""
+
+    def __init__(self, text: str) -> None:
+        self.events = self._read(text)
+        self.nodes = 0
+        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.positions: dict[Path, tuple[int, int]] = {}
+
+    @staticmethod
+    def _read(text: str) -> Iterator[Any]:
+        loader = _Loader(text)
+        try:
+            while loader.check_event():
+                yield loader.get_event()
+        except yaml.MarkedYAMLError as error:
+            mark = error.problem_mark or error.context_mark
+            line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+            raise ParseError(f"not valid YAML: {error.problem or error.context}", line, column) from None
+        except yaml.YAMLError as error:
+            raise ParseError(f"not valid YAML: {error}", 1, 1) from None
+        finally:
+            loader.dispose()
+
+    def build(self) -> Iterator[Document]:
+        index = 0
+        for event in self.events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                if index >= MAX_DOCUMENTS:
+                    raise self._fail(event, f"more than {MAX_DOCUMENTS} documents in one file", "split the file")
+                self.anchors, self.positions = {}, {}
+                first = next(self.events)
+                value = self._build_node(first, (), 0)
+                yield Document(index, first.start_mark.line + 1, value, self.positions)
+                index += 1
+
+    def _build_node(self, event: Any, path: Path, depth: int) -> Any:
+        self.positions[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        if isinstance(event, yaml.AliasEvent):
+            return self._follow(event)
+        self._count(event, 1, depth)
+        before = self.nodes
+        if isinstance(event, yaml.ScalarEvent):
+            value = self._build_scalar(event)
+        elif isinstance(event, yaml.SequenceStartEvent):
+            value = self._build_sequence(path, depth)
+        else:
+            value = self._build_mapping(path, depth)
+        if event.anchor:
+            self.anchors[event.anchor] = (value, self.nodes - before + 1)
+        return value
+
+    def _build_sequence(self, path: Path, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
+            items.append(self._build_node(event, (*path, len(items)), depth + 1))
+        return items
+
+    def _build_mapping(self, path: Path, depth: int) -> JSON:
+        own: JSON = {}
+        merged: JSON = {}
+        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
+            if isinstance(event, yaml.ScalarEvent) and event.value == "<<" and event.implicit[0]:
+                merged = {**self._build_merge(path, depth), **merged}
+                continue
+            key = self._build_key(event)
+            if key in own:
+                raise self._fail(event, f'key "{key}" is there twice in one mapping', "remove one of them")
+            own[key] = self._build_node(next(self.events), (*path, key), depth + 1)
+        return {**merged, **own}
+
+    def _build_merge(self, path: Path, depth: int) -> JSON:
+        event = next(self.events)
+        value = self._build_node(event, (*path, "<<"), depth + 1)
+        parts = value if isinstance(value, list) else [value]
+        if not all(isinstance(part, dict) for part in parts):
+            raise self._fail(event, "only mappings can be merged with <<")
+        return {key: item for part in reversed(parts) for key, item in part.items()}
+
+    def _build_key(self, event: Any) -> str:
+        if not isinstance(event, yaml.ScalarEvent):
+            raise self._fail(event, "a key must be a plain word")
+        value = self._build_scalar(event)
+        if isinstance(value, bool):
+            return "true" if value else "false"
+        return "null" if value is None else str(value)
+
+    def _build_scalar(self, event: Any) -> Any:
+        plain = event.implicit[0] and not event.style
+        try:
+            value = resolve_scalar(event.value) if plain else event.value
+        except ValueError as error:
+            raise self._fail(event, str(error)) from None
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._fail(event, f"{event.value} is not a JSON number", "quote it if it is text")
+        return value
+
+    def _follow(self, event: Any) -> Any:
+        if event.anchor not in self.anchors:
+            raise self._fail(event, f"alias *{event.anchor} has no anchor &{event.anchor} before it")
+        value, size = self.anchors[event.anchor]
+        self._count(event, size, 0)
+        return value
+
+    def _count(self, event: Any, nodes: int, depth: int) -> None:
+        self.nodes += nodes
+        if self.nodes > MAX_NODES:
+            raise self._fail(event, f"more than {MAX_NODES} values, aliases counted in full", "split the file")
+        if depth > MAX_DEPTH:
+            raise self._fail(event, f"nested more than {MAX_DEPTH} levels deep")
+
+    @staticmethod
+    def _fail(event: Any, what: str, remedy: str = "") -> ParseError:
+        return ParseError(what, event.start_mark.line + 1, event.start_mark.column + 1, remedy)
+
+
+_TRUE = frozenset({"y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON"})
+_FALSE = frozenset({"n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF"})
+_NULL = frozenset({"", "~", "null", "Null", "NULL"})
+_WORDS: dict[Hashable, Any] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False), **dict.fromkeys(_NULL)}
+
+#: Plain scalars as kubectl takes them (YAML 1.1 of sigs.k8s.io/yaml); dates and sexagesimals stay text.
+_NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
+    (re.compile(r"[-+]?0b[01_]+"), lambda text: int(text, 2)),
+    (re.compile(r"[-+]?0x[0-9a-fA-F_]+"), lambda text: int(text, 16)),
+    (re.compile(r"[-+]?0o[0-7_]+"), lambda text: int(text, 8)),
+    (re.compile(r"[-+]?0[0-7_]+"), lambda text: int(text, 8)),
+    (re.compile(r"[-+]?(?:0|[1-9][0-9_]*)"), lambda text: _clip_integer(int(text))),
+    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"), lambda text: _read_float(text)),
+    (re.compile(r"[-+]?\.(?:inf|Inf|INF)"), lambda _: math.inf),
+    (re.compile(r"\.(?:nan|NaN|NAN)"), lambda _: math.nan),
+)
+
+
+def resolve_scalar(text: str) -> Any:
+    """Return what a plain scalar means to kubectl: null, a bool, a number, else the text itself."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789":
+        return text
+    for pattern, convert in _NUMBERS:
+        if pattern.fullmatch(text):
+            return convert(text.replace("_", ""))
+    return text
+
+
+def _clip_integer(value: int) -> int | float:
+    # Beyond 64 bits kubectl's JSON numbers are floats.
+    return value if -(2**63) <= value < 2**63 else float(value)
+
+
+def _read_float(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < 2**63 else value

@@ -1,0 +1,195 @@
+"""Settings: one table of options, read from flags, then the environment, then a config file, then defaults.
+
+The only reader of os.environ. Every option is a flag `--name`, a variable `TRAINLET_NAME` and a key `name`
+of the config file. A dataclass, not a pydantic model, because `trainlet get` must not wait for that import.
+"""
+
+import hashlib
+import os
+import platform
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import IPv4Network
+from pathlib import Path
+from typing import Any
+
+from trainlet.kube.errors import UsageError
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION_TEXT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d)?)+")
+
+
+def parse_duration(text: str) -> float:
+    """Return seconds of a Go-like duration (`90s`, `1m30s`, `1.5h`); a bare number is seconds. Raises ValueError."""
+    if not _DURATION_TEXT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a duration: write it like 30s, 10m or 1h30m")
+    return sum(float(number) * _UNITS[unit or "s"] for number, unit in _DURATION.findall(text))
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in allowed:
+            raise ValueError(f"{text!r} is none of {', '.join(allowed)}")
+        return text
+
+    return parse
+
+
+def _parse_bool(text: str) -> bool:
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return words[text.lower()]
+
+
+def _parse_pool(text: str) -> str:
+    try:
+        return str(IPv4Network(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is not an IPv4 network: write it like 10.213.0.0/16") from None
+
+
+def _parse_count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{text!r} is not a positive number")
+    return int(text)
+
+
+def _option(
+    parse: Callable[[str], Any], default: Any, help: str, metavar: str = "", *, repeatable: bool = False
+) -> Any:
+    notes = {"parse": parse, "help": help, "metavar": metavar, "repeatable": repeatable}
+    return field(default=default, metadata=notes)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The operator's settings. Directories are absolute; durations seconds."""
+
+    dir: Path = _option(Path, Path(), "the watched directory", "DIR")
+    status_dir: Path | None = _option(Path, None, "where status documents go (default: DIR/status)", "DIR")
+    workspace_dir: Path | None = _option(Path, None, "where jobs' workspaces go (default: DIR/workspaces)", "DIR")
+    container_runtime: str | None = _option(
+        _choice("docker", "podman", "process"),
+        None,
+        "docker, podman or process (default: what answers, Docker first)",
+        "NAME",
+    )
+    container_host: str | None = _option(str, None, "the engine's address: unix://, tcp:// or ssh://", "URL")
+    pull_policy: str = _option(
+        _choice("IfNotPresent", "Always", "Never"), "IfNotPresent", "IfNotPresent, Always or Never", "POLICY"
+    )
+    auto_remove: bool = _option(_parse_bool, True, "remove containers and network when a job is finished")
+    runtime_source: tuple[str, ...] = _option(
+        str, (), "a file or directory with runtimes (repeatable)", "URL", repeatable=True
+    )
+    namespace: str = _option(str, "default", "the namespace of files that name none", "NS")
+    workers: int = _option(_parse_count, 4, "how many jobs are worked on at once", "N")
+    network_pool: str = _option(_parse_pool, "10.213.0.0/16", "where jobs' subnets are taken from", "CIDR")
+    restart_backoff: float = _option(
+        parse_duration, 1.0, "the second restart's delay; doubled from then on", "DURATION"
+    )
+    status: str = _option(
+        _choice("sidecar", "inline"), "sidecar", "inline: also splice status into the manifests", "MODE"
+    )
+    log_format: str = _option(_choice("text", "json"), "text", "text or json", "FORMAT")
+
+    @property
+    def status_path(self) -> Path:
+        """Where status documents are."""
+        return self.status_dir or self.dir / "status"
+
+    @property
+    def workspace_path(self) -> Path:
+        """Where workspaces are."""
+        return self.workspace_dir or self.dir / "workspaces"
+
+    @property
+    def store_id(self) -> str:
+        """What containers of this status directory are labelled with; the same after a loss of its content."""
+        return hashlib.sha256(str(self.status_path).encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What the machine and the user's session are like."""
+
+    environ: Mapping[str, str]
+    home: Path
+    uid: int
+    system: str
+    state_dir: Path
+
+
+def get_surroundings() -> Surroundings:
+    """Return this process's surroundings."""
+    environ = dict(os.environ)
+    home = Path.home()
+    state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state")
+    return Surroundings(environ, home, os.getuid(), platform.system(), state_home / "trainlet")
+
+
+def get_default_shm_bytes() -> int:
+    """Return half of the machine's memory, what Linux gives a tmpfs by default."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def build_settings(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings; `flags` holds parsed command-line values, None for those not given. Raises UsageError."""
+    environ = os.environ if environ is None else environ
+    config = _read_config(flags.get("config") or environ.get("TRAINLET_CONFIG"))
+    values: dict[str, Any] = {}
+    for option in fields(Settings):
+        if flags.get(option.name) is not None:
+            values[option.name] = flags[option.name]
+        elif (variable := f"TRAINLET_{option.name.upper()}") in environ:
+            values[option.name] = _parse(option, environ[variable], variable)
+        elif option.name in config:
+            values[option.name] = _parse_config(option, config[option.name])
+    for name in ("dir", "status_dir", "workspace_dir"):
+        if values.get(name) is not None or name == "dir":
+            # Resolved, so that one directory is one store however it is spelled.
+            values[name] = Path(values.get(name) or Path()).expanduser().resolve()
+    return Settings(**values)
+
+
+def parse_flag(name: str, text: str) -> Any:
+    """Return the value of one flag. Raises ValueError."""
+    option = next(option for option in fields(Settings) if option.name == name)
+    return option.metadata["parse"](text)
+
+
+def _parse(option: Any, text: str, where: str) -> Any:
+    try:
+        if option.metadata["repeatable"]:
+            return tuple(option.metadata["parse"](part) for part in text.split(",") if part)
+        return option.metadata["parse"](text)
+    except ValueError as error:
+        raise UsageError(str(error), where=where) from None
+
+
+def _parse_config(option: Any, value: Any) -> Any:
+    where = f"config key {option.name}"
+    if option.metadata["repeatable"] and isinstance(value, list):
+        return tuple(_parse(option, str(item), where)[0] for item in value)
+    return _parse(option, str(value), where)
+
+
+def _read_config(path: str | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    import yaml  # only when there is a config file
+
+    try:
+        config = yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UsageError(f"cannot read the config file: {error}", where=path, remedy="give another") from None
+    if not isinstance(config, dict):
+        raise UsageError("the config file is not a mapping", where=path, remedy="write one key: value a line")
+    config = {str(key).replace("-", "_"): value for key, value in config.items()}
+    unknown = sorted(set(config) - {option.name for option in fields(Settings)})
+    if unknown:
+        raise UsageError(f"unknown key {unknown[0]!r}", where=path, remedy="see trainlet run --help for the names")
+    return config
