@@ -25,7 +25,7 @@ def resolve_environment(entries: Sequence[EnvVar], fields: Mapping[str, str]) ->
 
 
 def expand(text: str, environment: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by its value; an unknown name stays as it is written (k8s.io third_party/forked/golang/expansion)."""
+    """Replace `$(NAME)` by its value; an unknown name stays as it is written (Kubernetes' expansion package)."""
 
     def value(match: re.Match[str]) -> str:
         if match.group() == "$$":

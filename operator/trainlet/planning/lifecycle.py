@@ -53,8 +53,10 @@ def advance(record: PodRecord, container: ObservedContainer | None, now: datetim
         return _lose(record, now) if record.running else record
     if container.attempt > record.attempt:
         record = record.begin(container.attempt, now)
-    if record.termination is not None or container.attempt < record.attempt:
+    if container.attempt < record.attempt:
         return record
+    if record.termination is not None:
+        return record.excuse() if container.disrupted else record
     if container.state is ContainerState.RUNNING:
         return replace(record, started_at=container.started_at or record.started_at or now, waiting=None)
     if container.state is ContainerState.EXITED:
@@ -131,7 +133,7 @@ def _dependencies_met(rjob: ReplicatedJob, earlier: Sequence[BatchJob]) -> bool:
 
 
 def _has_failed(job: BatchJob) -> bool:
-    """Whether the failures are over the limit. In-place restarts fail the Job at the limit-th one, new pods above it."""
+    """Whether the failures are over the limit: in-place restarts fail the Job at the limit, new pods above it."""
     spec = job.replicated_job.template.spec
     failures = sum(record.failures for record in job.records)
     if spec.template.spec.restart_policy == "Never" or spec.backoff_limit == 0:

@@ -80,7 +80,7 @@ class ImageState(StrEnum):
 
 @dataclass(frozen=True)
 class ObservedImage:
-    """One image that the job names. `pulled_at`: when a pull of ours last succeeded; `retry_at`: the end of back-off."""
+    """One image that the job names. `pulled_at`: our last good pull; `retry_at`: the end of back-off."""
 
     state: ImageState
     message: str = ""

@@ -83,6 +83,13 @@ class PodRecord:
             self, termination=termination, failures=self.failures + failed, waiting=None, stopping_since=None
         )
 
+    def excuse(self) -> "PodRecord":
+        """Take back that the end counts: it was the engine's going down, as is known only afterwards."""
+        end = self.termination
+        if end is None or not end.counted or end.exit_code == 0:
+            return self
+        return replace(self, termination=replace(end, counted=False, reason="Disrupted"), failures=self.failures - 1)
+
     def begin(self, attempt: int, now: datetime) -> "PodRecord":
         """Begin a later attempt."""
         return PodRecord(

@@ -1,0 +1,126 @@
+"""A custom resource definition as admission needs it: its names and the schema of its stored version.
+
+Takes parsed documents; who reads them from where is not known here.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from trainlet.kube.errors import UsageError
+
+SCOPES = ("Namespaced", "Cluster")
+
+_TEXT = {"type": "string"}
+_TEXTS = {"type": "object", "additionalProperties": _TEXT}
+_TIME = {"type": "string", "format": "date-time"}
+_COUNT = {"type": "integer", "format": "int64"}
+_OBJECTS = {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+
+# ObjectMeta, which every definition leaves out because the API server knows it.
+OBJECT_METADATA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "annotations": _TEXTS,
+        "creationTimestamp": _TIME,
+        "deletionGracePeriodSeconds": _COUNT,
+        "deletionTimestamp": _TIME,
+        "finalizers": {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set"},
+        "generateName": _TEXT,
+        "generation": _COUNT,
+        "labels": _TEXTS,
+        "managedFields": _OBJECTS,
+        "name": _TEXT,
+        "namespace": _TEXT,
+        "ownerReferences": _OBJECTS,
+        "resourceVersion": _TEXT,
+        "selfLink": _TEXT,
+        "uid": _TEXT,
+    },
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Crd:
+    """One kind of object.
+
+    `schema` is the definition's own with ObjectMeta filled in; it is shared by everyone and never changed.
+    """
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    short_names: tuple[str, ...]
+    scope: str
+    schema: dict[str, Any]
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}"
+
+    @property
+    def is_namespaced(self) -> bool:
+        return self.scope == "Namespaced"
+
+
+def parse_crd(document: dict[str, Any]) -> Crd:
+    """Take from a CustomResourceDefinition what admission needs.
+
+    Raises UsageError when a part is absent or of the wrong type.
+    """
+    if document.get("kind") != "CustomResourceDefinition":
+        raise _malformed(document, "kind", f"is {document.get('kind')!r}, not CustomResourceDefinition")
+    version = _get_stored_version(document)
+    kind = _get(document, "spec.names.kind", str)
+    scope = _get(document, "spec.scope", str)
+    if scope not in SCOPES:
+        raise _malformed(document, "spec.scope", f"is {scope!r}, not one of {', '.join(SCOPES)}")
+    return Crd(
+        group=_get(document, "spec.group", str),
+        version=_get(version, "name", str),
+        kind=kind,
+        plural=_get(document, "spec.names.plural", str),
+        singular=_get(document, "spec.names.singular", str, kind.lower()),
+        short_names=tuple(_get(document, "spec.names.shortNames", list, [])),
+        scope=scope,
+        schema=_add_metadata(_get(version, "schema.openAPIV3Schema", dict)),
+    )
+
+
+def find_crd(crds: Iterable[Crd], api_version: str, kind: str) -> Crd | None:
+    """Find the definition of a kind, if there is one."""
+    return next((crd for crd in crds if (crd.api_version, crd.kind) == (api_version, kind)), None)
+
+
+def _add_metadata(schema: dict[str, Any]) -> dict[str, Any]:
+    return schema | {"properties": schema.get("properties", {}) | {"metadata": OBJECT_METADATA}}
+
+
+def _get_stored_version(document: dict[str, Any]) -> dict[str, Any]:
+    for version in _get(document, "spec.versions", list):
+        if isinstance(version, dict) and version.get("storage") is True:
+            return version
+    raise _malformed(document, "spec.versions", "has no version with `storage: true`")
+
+
+def _get(document: dict[str, Any], path: str, expected: type, default: Any = None) -> Any:
+    value: Any = document
+    for name in path.split("."):
+        value = value.get(name) if isinstance(value, dict) else None
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, expected):
+        raise _malformed(document, path, f"must be a {expected.__name__}")
+    return value
+
+
+def _malformed(document: dict[str, Any], path: str, problem: str) -> UsageError:
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return UsageError(
+        f"a custom resource definition cannot be used, {path} {problem}",
+        where=name or "no name",
+        remedy="restore the file or give another directory of definitions",
+    )

@@ -1,0 +1,99 @@
+"""What this version cannot do with a JobSet, said at admission: never run half of what was asked.
+
+`find_unsupported` refuses what the training would miss; `find_ignored` warns of what only a cluster needs.
+"""
+
+from collections.abc import Iterator
+
+from trainlet.kube.errors import FieldError
+from trainlet.kube.merge import find
+from trainlet.kube.meta import JSON
+from trainlet.planning.policies import POLICIES
+
+_KNOWN_POLICIES = frozenset({"numNodes", *POLICIES})
+_ENV_SOURCES = frozenset({"fieldRef"})
+
+#: Pod fields that only place pods on a cluster's nodes; there is one machine here.
+_PLACEMENT = (
+    "nodeSelector",
+    "affinity",
+    "tolerations",
+    "topologySpreadConstraints",
+    "schedulerName",
+    "priorityClassName",
+    "serviceAccountName",
+)
+_JOBSET_RULES = ("successPolicy", "failurePolicy", "startupPolicy", "volumeClaimPolicies", "ttlSecondsAfterFinished")
+
+
+def find_unsupported(job: JSON, runtime: JSON, jobset: JSON) -> list[FieldError]:
+    """Return one error for everything the nodes would run without; paths are the runtime's."""
+    errors = [
+        _refuse(
+            "spec.runtimeRef.name", f"the runtime has spec.mlPolicy.{policy}; use one with the policy torch or none"
+        )
+        for policy in sorted(set(find(runtime, "spec", "mlPolicy") or {}) - _KNOWN_POLICIES)
+    ]
+    if find(job, "spec", "runtimePatches"):
+        errors.append(_refuse("spec.runtimePatches", "put the change into a runtime of your own"))
+    if find(job, "spec", "initializer"):
+        errors.append(_refuse("spec.initializer", "fetch the data in the training script or put it into the image"))
+    for path, rjob in _replicated_jobs(jobset):
+        errors.extend(_judge_pod(f"{path}.template.spec.template.spec", find(rjob, *_POD) or {}))
+    return errors
+
+
+def find_ignored(jobset: JSON) -> list[str]:
+    """Return a warning for each field that has no effect on one machine."""
+    warnings = [
+        f"spec.template.spec.{name} of the runtime has no effect yet: the defaults apply"
+        for name in _JOBSET_RULES
+        if find(jobset, "spec", name)
+    ]
+    for path, rjob in _replicated_jobs(jobset):
+        pod = find(rjob, *_POD) or {}
+        warnings += [
+            f"{path}.template.spec.template.spec.{name} has no effect: there is one machine"
+            for name in _PLACEMENT
+            if pod.get(name)
+        ]
+        warnings += [
+            f"{path}.template.spec.template.spec.volumes[{i}] ({volume.get('name')}) is not mounted: "
+            "an emptyDir lives as long as the container's own file system here"
+            for i, volume in enumerate(pod.get("volumes") or [])
+            if "emptyDir" in volume
+        ]
+    return warnings
+
+
+_POD = ("template", "spec", "template", "spec")
+
+
+def _replicated_jobs(jobset: JSON) -> Iterator[tuple[str, JSON]]:
+    for index, rjob in enumerate(find(jobset, "spec", "replicatedJobs") or []):
+        yield f"spec.template.spec.replicatedJobs[{index}]", rjob
+
+
+def _judge_pod(path: str, pod: JSON) -> Iterator[FieldError]:
+    if pod.get("initContainers"):
+        yield _refuse(f"{path}.initContainers", "do their work in the image or at the start of the command")
+    if len(pod.get("containers") or []) > 1:
+        yield _refuse(f"{path}.containers", "keep the container that trains; others would not run beside it")
+    for index, volume in enumerate(pod.get("volumes") or []):
+        if "emptyDir" not in volume:
+            yield _refuse(f"{path}.volumes[{index}]", "use the workspace, which is at /workspace in every node")
+    for index, container in enumerate(pod.get("containers") or []):
+        yield from _judge_container(f"{path}.containers[{index}]", container)
+
+
+def _judge_container(path: str, container: JSON) -> Iterator[FieldError]:
+    if container.get("envFrom"):
+        yield _refuse(f"{path}.envFrom", "give the variables in env")
+    for index, entry in enumerate(container.get("env") or []):
+        sources = set(entry.get("valueFrom") or {}) - _ENV_SOURCES
+        if sources:
+            yield _refuse(f"{path}.env[{index}].valueFrom.{min(sources)}", "give a value or a fieldRef")
+
+
+def _refuse(path: str, remedy: str) -> FieldError:
+    return FieldError(path, "Forbidden", f"not supported by this version of trainlet: {remedy}", stage="webhook")

@@ -1,0 +1,236 @@
+"""The watched directory -> the registry. Watch events only wake it up; what counts is what a rescan finds.
+
+A file that no longer parses or admits keeps its last good objects. Of two files with one name the first keeps
+it. A directory that cannot be listed deletes nothing.
+"""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from watchfiles import watch
+
+from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.documents.locate import locate, write_errors
+from trainlet.documents.parse import Document, ParseError, parse_documents
+from trainlet.documents.scan import Fingerprint, Listing, scan_directory
+from trainlet.documents.status_dir import StatusDir
+from trainlet.kube.errors import ApiError, FieldError
+from trainlet.kube.meta import JSON, ObjectKey
+from trainlet.kube.names import is_subdomain
+from trainlet.registry import Registry, Source, describe_errors
+
+log = logging.getLogger(__name__)
+
+RESCAN_MILLISECONDS = 10_000
+DEBOUNCE_MILLISECONDS = 50
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as last read. `documents` is None for one that could not be read or parsed."""
+
+    fingerprint: Fingerprint | None
+    documents: tuple[Document, ...] | None
+    problem: FieldError | None = None
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One document that names an object of ours."""
+
+    key: ObjectKey
+    source: Source
+    document: Document
+
+
+class FileSource:
+    """Follows one directory in a thread of its own; `wake` is called with the key of every job that changed."""
+
+    def __init__(
+        self,
+        root: Path,
+        excluded: Iterable[Path],
+        registry: Registry,
+        status_dir: StatusDir,
+        wake: Callable[[ObjectKey], None],
+    ) -> None:
+        self._root, self._excluded = root, frozenset(excluded)
+        self._registry, self._status_dir, self._wake = registry, status_dir, wake
+        self._files: dict[Path, _File] = {}
+        self._owners: dict[ObjectKey, Source] = {}
+        self._applied: dict[Source, JSON] = {}
+        self._errors: list[JSON] = []
+        self._directories: dict[Path, int] = {}
+        self._root_problem = ""
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="files", daemon=True)
+
+    def start(self) -> None:
+        """Take over what is stored, look once at everything, then start to follow."""
+        for key in self._registry.list_jobs():
+            file = self._registry.find_source(key)
+            self._owners[key] = Source(file or "", 0)
+        self.scan()
+        self._thread.start()
+
+    def stop(self, timeout_seconds: float) -> None:
+        """Stop following."""
+        self._stopping.set()
+        self._thread.join(timeout_seconds)
+
+    def scan(self) -> None:
+        """Bring the registry up to the directory."""
+        try:
+            listing = scan_directory(self._root, self._excluded)
+        except OSError as error:
+            self._note_root(f"cannot list {self._root}: {error.strerror}; nothing is deleted until it is back")
+            return
+        self._note_root("")
+        self._directories = listing.directories
+        self._read_changes(listing)
+        self._sync()
+
+    def _note_root(self, problem: str) -> None:
+        if problem and problem != self._root_problem:
+            log.warning("%s", problem)
+        self._root_problem = problem
+
+    def _read_changes(self, listing: Listing) -> None:
+        for path in set(self._files) - set(listing.files) - set(listing.problems):
+            del self._files[path]
+        for path, fingerprint in listing.files.items():
+            known = self._files.get(path)
+            if known is None or known.fingerprint != fingerprint:
+                self._files[path] = _read_file(path, fingerprint)
+        for path, problem in listing.problems.items():
+            self._files[path] = _File(None, None, FieldError("", "Unreadable", problem, stage="parse"))
+
+    def _sync(self) -> None:
+        errors: dict[str, list[FieldError]] = {}
+        entries: dict[ObjectKey, _Entry] = {}
+        for path in sorted(self._files):
+            file = self._files[path]
+            if file.problem is not None:
+                errors.setdefault(str(path), []).append(file.problem)
+            for entry in self._identify(path, file, errors):
+                self._claim(entry, entries, errors)
+        # Runtimes first: a job that comes together with its runtime finds it.
+        for entry in sorted(entries.values(), key=lambda e: (e.key.kind == TRAIN_JOB, e.key)):
+            self._apply(entry, errors)
+        self._delete_missing(entries)
+        self._write_errors(errors)
+
+    def _identify(self, path: Path, file: _File, errors: dict[str, list[FieldError]]) -> Iterator[_Entry]:
+        for document in file.documents or ():
+            try:
+                if not isinstance(document.value, dict):
+                    raise ApiError("", causes=[FieldError("", "Invalid value", "this document is not a mapping")])
+                key = self._registry.identify(document.value)
+                if not is_subdomain(key.name) or not (key.namespace == "" or is_subdomain(key.namespace)):
+                    field = "metadata.namespace" if is_subdomain(key.name) else "metadata.name"
+                    detail = "must be a lowercase RFC 1123 subdomain (like my-job-1)"
+                    value = key.namespace if is_subdomain(key.name) else key.name
+                    raise ApiError("", causes=[FieldError(field, "Invalid value", detail, value)])
+            except ApiError as error:
+                errors.setdefault(str(path), []).extend(locate(describe_errors(error), document))
+                continue
+            yield _Entry(key, Source(str(path), document.index), document)
+
+    def _claim(self, entry: _Entry, entries: dict[ObjectKey, _Entry], errors: dict[str, list[FieldError]]) -> None:
+        """Give the name to the file that has it already, else to the first; refuse the other by name."""
+        rival = entries.get(entry.key)
+        if rival is None:
+            entries[entry.key] = entry
+            return
+        owner = self._owners.get(entry.key)
+        winner, loser = (entry, rival) if owner == entry.source else (rival, entry)
+        entries[entry.key] = winner
+        detail = f"{entry.key} is already defined in {winner.source.file}: rename one of them"
+        error = FieldError("metadata.name", "Duplicate value", detail, entry.key.name, stage="parse")
+        errors.setdefault(loser.source.file, []).extend(locate([error], loser.document))
+
+    def _apply(self, entry: _Entry, errors: dict[str, list[FieldError]]) -> None:
+        if self._applied.get(entry.source) == entry.document.value and self._owners.get(entry.key) == entry.source:
+            return
+        try:
+            admitted = self._registry.apply(entry.document.value, entry.source)
+        except ApiError as error:
+            self._refuse(entry, error, errors)
+            return
+        for warning in admitted.warnings:
+            log.warning("%s (%s): %s", entry.key, entry.source.file, warning)
+        self._owners[entry.key] = entry.source
+        self._applied[entry.source] = entry.document.value
+        self._wake(entry.key)
+
+    def _refuse(self, entry: _Entry, error: ApiError, errors: dict[str, list[FieldError]]) -> None:
+        self._applied.pop(entry.source, None)
+        self._owners.setdefault(entry.key, entry.source)
+        causes = locate(describe_errors(error), entry.document)
+        if entry.key.kind == TRAIN_JOB:
+            self._registry.reject(entry.key, entry.source, error, write_errors(causes))
+        else:
+            errors.setdefault(entry.source.file, []).extend(causes)
+
+    def _delete_missing(self, entries: dict[ObjectKey, _Entry]) -> None:
+        """Delete what no file names any more; a file that cannot be read still holds what it named."""
+        unread = {str(path) for path, file in self._files.items() if file.documents is None}
+        for key, source in list(self._owners.items()):
+            if key in entries or source.file in unread:
+                continue
+            log.info("%s: its manifest is gone (%s)", key, source.file)
+            del self._owners[key]
+            self._applied.pop(source, None)
+            self._registry.delete(key)
+            self._wake(key)
+
+    def _write_errors(self, errors: dict[str, list[FieldError]]) -> None:
+        written = [{"file": file, "errors": write_errors(found)} for file, found in sorted(errors.items())]
+        if written == self._errors:
+            return
+        for file, found in sorted(errors.items()):
+            for error in found:
+                log.warning("%s:%s:%s: %s", file, error.line, error.column, error)
+        self._errors = written
+        self._status_dir.write_errors(written)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            armed = dict(self._directories)
+            for _ in watch(
+                *_existing([*armed, self._root.parent]),
+                watch_filter=lambda _, path: not Path(path).name.startswith("."),
+                debounce=DEBOUNCE_MILLISECONDS,
+                step=1,
+                rust_timeout=RESCAN_MILLISECONDS,
+                yield_on_timeout=True,
+                stop_event=self._stopping,
+                recursive=False,
+                raise_interrupt=False,
+            ):
+                self._scan_safely()
+                if self._directories != armed:
+                    break  # directories came or went: watch the new set
+
+    def _scan_safely(self) -> None:
+        try:
+            self.scan()
+        except Exception:
+            log.exception("a scan of %s ended in a bug of trainlet; the next one follows", self._root)
+
+
+def _existing(paths: Iterable[Path]) -> list[Path]:
+    return [path for path in paths if path.exists()]
+
+
+def _read_file(path: Path, fingerprint: Fingerprint) -> _File:
+    try:
+        return _File(fingerprint, tuple(parse_documents(path.read_bytes())))
+    except ParseError as error:
+        problem = FieldError("", "Invalid value", str(error), stage="parse", line=error.line, column=error.column)
+    except OSError as error:
+        problem = FieldError("", "Unreadable", error.strerror or str(error), stage="parse")
+    return _File(fingerprint, None, problem)

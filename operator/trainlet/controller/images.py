@@ -1,0 +1,94 @@
+"""Images: what is here, what is being pulled, what could not be had. Pulls run beside the reconcile passes."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from trainlet.engine.base import Engine
+from trainlet.kube.errors import EngineError
+from trainlet.planning.observed import ImageState, ObservedImage
+
+log = logging.getLogger(__name__)
+
+FIRST_BACKOFF_SECONDS = 5.0
+MAX_BACKOFF_SECONDS = 300.0
+
+
+@dataclass
+class _Pull:
+    """The story of one image; changed only under the keeper's lock."""
+
+    running: bool = False
+    message: str = ""
+    failures: int = 0
+    failed_at: datetime | None = None
+    pulled_at: datetime | None = None
+
+
+class ImageKeeper:
+    """Knows the state of every image that jobs ask for. `on_change` is called with the image when a pull moved on."""
+
+    def __init__(self, engine: Engine, clock: Callable[[], datetime], on_change: Callable[[str], None]) -> None:
+        self._engine, self._clock, self._on_change = engine, clock, on_change
+        self._lock = threading.Lock()
+        self._pulls: dict[str, _Pull] = {}
+
+    def look(self, images: Iterable[str]) -> dict[str, ObservedImage]:
+        """Return the state of these images."""
+        return {image: self._look(image) for image in images}
+
+    def start_pull(self, image: str) -> None:
+        """Start to pull; an image is pulled once at a time."""
+        with self._lock:
+            pull = self._pulls.setdefault(image, _Pull())
+            if pull.running:
+                return
+            pull.running, pull.message = True, f'pulling image "{image}"'
+        threading.Thread(target=self._pull, args=(image, pull), name=f"pull-{image}", daemon=True).start()
+
+    def _look(self, image: str) -> ObservedImage:
+        with self._lock:
+            pull = self._pulls.get(image, _Pull())
+            if pull.running:
+                return ObservedImage(ImageState.PULLING, pull.message)
+            message, pulled_at, failed_at, failures = pull.message, pull.pulled_at, pull.failed_at, pull.failures
+        if failed_at is not None and (pulled_at is None or pulled_at < failed_at):
+            # It may have come another way since: loaded, built, pulled by hand.
+            if self._engine.has_image(image) and pulled_at is None:
+                return ObservedImage(ImageState.PRESENT)
+            return ObservedImage(ImageState.FAILED, message, pulled_at, failed_at + _get_backoff(failures))
+        state = ImageState.PRESENT if self._engine.has_image(image) else ImageState.ABSENT
+        return ObservedImage(state, "", pulled_at)
+
+    def _pull(self, image: str, pull: _Pull) -> None:
+        try:
+            self._engine.pull_image(image, lambda line, done, total: self._note(image, pull, line, done, total))
+        except EngineError as error:
+            log.warning("image %s: %s", image, error)
+            self._end(pull, str(error), failed=True)
+        except Exception as error:
+            log.exception("image %s: the pull ended in a bug", image)
+            self._end(pull, str(error), failed=True)
+        else:
+            self._end(pull, "", failed=False)
+        self._on_change(image)
+
+    def _end(self, pull: _Pull, message: str, *, failed: bool) -> None:
+        now = self._clock()
+        with self._lock:
+            pull.running, pull.message = False, message
+            if failed:
+                pull.failures, pull.failed_at = pull.failures + 1, now
+            else:
+                pull.failures, pull.failed_at, pull.pulled_at = 0, None, now
+
+    def _note(self, image: str, pull: _Pull, line: str, done: int | None, total: int | None) -> None:
+        amount = f" {done >> 20} of {total >> 20} MB" if done is not None and total else ""
+        with self._lock:
+            pull.message = f'pulling image "{image}": {line}{amount}'
+
+
+def _get_backoff(failures: int) -> timedelta:
+    return timedelta(seconds=min(MAX_BACKOFF_SECONDS, FIRST_BACKOFF_SECONDS * 2 ** max(0, failures - 1)))

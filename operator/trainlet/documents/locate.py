@@ -1,0 +1,40 @@
+"""Puts line and column to errors that name a field, and brings them into the form that is written down."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from trainlet.documents.parse import Document, Path
+from trainlet.kube.errors import FieldError
+from trainlet.kube.meta import JSON
+
+_STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
+
+
+def locate(errors: Iterable[FieldError], document: Document) -> list[FieldError]:
+    """Return the errors with the position of their field, or of its nearest parent that is there."""
+    located = []
+    for error in errors:
+        line, column = document.find_position(_parse_path(error.path))
+        located.append(replace(error, line=line, column=column))
+    return located
+
+
+def write_errors(errors: Iterable[FieldError]) -> list[JSON]:
+    """Return the errors as `validate -o json` and the status documents have them."""
+    return [
+        {
+            "stage": e.stage,
+            "path": e.path,
+            "type": e.type,
+            "value": e.value,
+            "detail": e.detail,
+            "line": e.line,
+            "column": e.column,
+        }
+        for e in errors
+    ]
+
+
+def _parse_path(text: str) -> Path:
+    return tuple(int(inner) if inner.isdigit() else (inner or name) for name, inner in _STEP.findall(text))

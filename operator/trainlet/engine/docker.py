@@ -1,0 +1,314 @@
+"""The Docker engine, through docker-py's low-level client. The only file that knows docker-py.
+
+Reads with one list call each and asks about single containers only for what a list does not say. Networks are
+referred to by ID, because Docker lets two of them share a name.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
+
+import docker
+import docker.auth
+import requests
+from docker.errors import APIError, DockerException
+from docker.utils import parse_repository_tag, version_lt
+
+from trainlet.engine import docker_wire, explain, wire
+from trainlet.engine.base import (
+    EngineEvent,
+    NameTaken,
+    Owner,
+    PullProgress,
+    SubnetTaken,
+)
+from trainlet.engine.explain import Refused
+from trainlet.engine.http import POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
+from trainlet.engine.owners import KnownNetworks, is_ours, read_owners
+from trainlet.kube.errors import EngineError
+from trainlet.kube.meta import JSON
+from trainlet.planning import labels
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+_GPUS_SINCE = "1.40"
+_EVENTS = {"type": ["container", "network"], "event": ["start", "die", "oom", "destroy"]}
+
+# Docker tells of an exit some 50 ms before its list shows it; a reader that is woken at once would see nothing.
+_SETTLE_STEP_SECONDS = 0.02
+_SETTLE_STEPS = 50
+
+
+class DockerEngine(HttpEngine):
+    """Implements Engine on the Docker API."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 60,
+        endpoint: str = "",
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(url, timeout_seconds=timeout_seconds, endpoint=endpoint, on_close=on_close)
+        self._networks = KnownNetworks()
+        self._started: dict[str, JSON] = {}
+        # The engine does not protect a network's name against two calls at once.
+        self._network_lock = threading.Lock()
+
+    def ping(self) -> str:
+        """Return the engine's version."""
+        with self._asking("ask for its version") as api:
+            return str(api.version()["Version"])
+
+    def observe(self, owner_uid: str) -> Observed:
+        """Return what carries this owner's label: two list calls, and one more for each that has ended."""
+        label = f"{labels.OWNER_UID}={owner_uid}"
+        rows, networks = self._list_containers(label), self._list_networks(label)
+        self._networks.replace(owner_uid, networks)
+        containers = (self._see(row) for row in rows)
+        return Observed(
+            containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
+            networks=tuple(docker_wire.read_network(row) for row in networks),
+        )
+
+    def find_owners(self, store: str) -> frozenset[Owner]:
+        """Return the owners of everything labelled with this store."""
+        label = f"{labels.STORE}={store}"
+        return read_owners(row["Labels"] for row in self._list_containers(label) + self._list_networks(label))
+
+    def find_subnets(self) -> frozenset[str]:
+        """Return the subnets of all networks."""
+        with self._asking("list networks") as api:
+            return frozenset(subnet for row in api.networks() for subnet in docker_wire.read_subnets(row))
+
+    def _list_containers(self, label: str) -> list[JSON]:
+        with self._asking("list containers") as api:
+            return list(api.containers(all=True, filters={"label": [label]}))
+
+    def _list_networks(self, label: str) -> list[JSON]:
+        with self._asking("list networks") as api:
+            return list(api.networks(filters={"label": [label]}))
+
+    def _see(self, row: JSON) -> ObservedContainer | None:
+        """Read one row; None if the container was removed meanwhile."""
+        if docker_wire.STATES.get(row["State"]) is ContainerState.RUNNING:
+            state = self._started.get(row["Id"]) or self._inspect_state(row["Id"])
+            if state is not None:
+                # When a running container started does not change: ask once.
+                self._started[row["Id"]] = state = {"StartedAt": state["StartedAt"]}
+        else:
+            self._started.pop(row["Id"], None)
+            state = self._inspect_state(row["Id"])
+        return None if state is None else docker_wire.read_container(row, state)
+
+    def _inspect_state(self, id: str) -> JSON | None:
+        found = self._inspect(id)
+        return None if found is None else found["State"]
+
+    def _inspect(self, id: str) -> JSON | None:
+        try:
+            with self._asking(f"look at container {id[:20]}") as api:
+                return dict(api.inspect_container(id))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def has_image(self, image: str) -> bool:
+        """Tell whether the image is here."""
+        try:
+            with self._asking(f"look for image {image}") as api:
+                api.inspect_image(image)
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return True
+
+    def pull_image(self, image: str, progress: PullProgress) -> None:
+        """Fetch the image, with the credentials of the user's Docker configuration."""
+        tally = docker_wire.PullTally()
+        try:
+            for message in self._stream_pull(image):
+                if "error" in message:
+                    raise explain.build_pull_error(image, message["error"], self.endpoint)
+                progress(*tally.read(message))
+        except Refused as refused:
+            raise explain.build_pull_error(image, refused.text, self.endpoint) from refused
+
+    def _stream_pull(self, image: str) -> Iterator[JSON]:
+        repository, tag = parse_repository_tag(image)
+        with self._asking(f"pull image {image}") as api:
+            registry, _ = docker.auth.resolve_repository_name(repository)
+            header = docker.auth.get_config_header(api, registry)
+        query = {"fromImage": repository, "tag": tag or "latest"}
+        headers = {"X-Registry-Auth": header.decode()} if header else {}
+        yield from wire.decode_json_lines(self._stream("POST", "images/create", query, PULL_SILENCE_SECONDS, headers))
+
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Make a bridge network with Docker's own DNS."""
+        try:
+            with self._network_lock, self._asking(f"create network {spec.name}") as api:
+                created = api.create_network(
+                    spec.name,
+                    driver="bridge",
+                    check_duplicate=True,
+                    labels=dict(spec.labels),
+                    ipam=docker_wire.build_ipam(spec),
+                )
+        except Refused as refused:
+            self._accept_network(spec, refused)
+        else:
+            self._networks.add(created["Id"], spec.labels.get(labels.OWNER_UID, ""), spec.name)
+
+    def _accept_network(self, spec: NetworkSpec, refused: Refused) -> None:
+        if "overlap" in refused.text:
+            raise SubnetTaken(refused.what, where=refused.where, remedy="another subnet is tried") from refused
+        if refused.status != 409:
+            raise refused
+        if self._find_network(spec.labels, spec.name) is None:
+            raise NameTaken(
+                f"network {spec.name} exists and is not this job's",
+                where=self.endpoint,
+                remedy=f"remove it (`docker network rm {spec.name}`) or give the job another name",
+            ) from refused
+
+    def _find_network(self, wanted: Any, name: str) -> str | None:
+        owner = wanted.get(labels.OWNER_UID, "")
+        known = self._networks.find(owner, name)
+        if known is None:
+            self._networks.replace(owner, self._list_networks(f"{labels.OWNER_UID}={owner}"))
+            known = self._networks.find(owner, name)
+        return known
+
+    def remove_network(self, id: str) -> None:
+        """Remove a network; one that is gone counts as done."""
+        try:
+            with self._asking(f"remove network {id[:20]}") as api:
+                api.remove_network(id)
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+        self._networks.discard(id)
+
+    def create_container(self, spec: ContainerSpec) -> None:
+        """Make a container, attached to its job's network."""
+        network_id, cpus = self._get_network(spec), self._cpus if spec.limits.cpus else None
+        body = docker_wire.build_container(spec, network_id, cpus)
+        try:
+            with self._asking(f"create container {spec.name}") as api:
+                if spec.limits.gpus and version_lt(api.api_version, _GPUS_SINCE):
+                    raise EngineError("this Docker knows no GPUs", where=self.endpoint, remedy="update it to 19.03")
+                api.create_container_from_config(body, name=spec.name)
+        except Refused as refused:
+            self._accept_container(spec, refused)
+
+    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> None:
+        if refused.status == 404 and "image" in refused.text.lower():
+            raise explain.build_image_missing(spec.image, self.endpoint) from refused
+        if refused.status != 409:
+            raise refused
+        found = self._inspect(spec.name)
+        if found is None or not is_ours(found["Config"]["Labels"], spec):
+            raise NameTaken(
+                f"container {spec.name} exists and is not this job's",
+                where=self.endpoint,
+                remedy=f"remove it (`docker rm -f {spec.name}`) or give the job another name",
+            ) from refused
+
+    def _get_network(self, spec: ContainerSpec) -> str:
+        if not spec.network:
+            return ""
+        network = self._find_network(spec.labels, spec.network)
+        if network is None:
+            raise EngineError(f"network {spec.network} is gone", where=self.endpoint, remedy="it is made again")
+        return network
+
+    @cached_property
+    def _cpus(self) -> float:
+        with self._asking("ask for its size") as api:
+            return float(api.info()["NCPU"])
+
+    def start_container(self, id: str) -> None:
+        """Start it; a running one counts as done."""
+        try:
+            with self._asking(f"start container {id[:20]}") as api:
+                api.start(id)
+        except Refused as refused:
+            raise explain.build_start_error(refused) from refused
+
+    def _signal(self, id: str, signal: str) -> None:
+        with self._asking(f"send {signal} to container {id[:20]}") as api:
+            api.kill(id, signal=signal)
+
+    def remove_container(self, id: str) -> None:
+        """Kill if need be and remove, with its anonymous volumes."""
+        try:
+            with self._asking(f"remove container {id[:20]}") as api:
+                api.remove_container(id, v=True, force=True)
+        except Refused as refused:
+            # 409: it is being removed already.
+            if refused.status not in (404, 409):
+                raise
+        self._started.pop(id, None)
+
+    def watch(self) -> Iterator[EngineEvent]:
+        """Yield the events of our containers and networks.
+
+        Docker's label filter would drop all network events, which have no labels: so all are read, and sorted here.
+        """
+        query = {"filters": json.dumps(_EVENTS)}
+        with suppress(wire.StreamBroken):
+            for event in wire.decode_json_lines(self._stream("GET", "events", query, None)):
+                owner_uid = self._find_owner(event)
+                if owner_uid:
+                    self._settle(event)
+                    yield EngineEvent(owner_uid)
+
+    def _find_owner(self, event: JSON) -> str | None:
+        actor = event["Actor"]
+        if event["Type"] == "container":
+            uid: str | None = actor["Attributes"].get(labels.OWNER_UID)
+            return uid
+        return self._networks.find_owner(actor["ID"])
+
+    def _settle(self, event: JSON) -> None:
+        """Wait until the list shows what the event says, for a moment at most."""
+        if event["Type"] != "container" or event["Action"] not in ("die", "destroy"):
+            return
+        id = event["Actor"]["ID"]
+        self._started.pop(id, None)
+        for _ in range(_SETTLE_STEPS):
+            with self._asking("list containers") as api:
+                rows = api.containers(all=True, filters={"id": [id]})
+            if not any(docker_wire.STATES.get(row["State"]) is ContainerState.RUNNING for row in rows):
+                return
+            if self._streams.closed.wait(_SETTLE_STEP_SECONDS):
+                return
+
+    def _connect(self) -> docker.APIClient:
+        seconds = int(self._timeout)
+        client = docker.APIClient(base_url=self._url, version="auto", timeout=seconds, max_pool_size=POOL_SIZE)
+        # No proxy and no .netrc lies between us and a socket; looking for them costs each call.
+        client.trust_env = not self._url.startswith("unix:")
+        return client
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[Any]:
+        try:
+            yield self._get_client()
+        except APIError as error:
+            text, status = str(error.explanation or error), error.status_code or 500
+            raise Refused(doing, status=status, text=text, where=self.endpoint) from error
+        except (DockerException, requests.exceptions.RequestException) as error:
+            raise explain.build_unreachable(error, self.name, self.endpoint) from error
+
+    def _open(self, client: Any, method: str, path: str, **options: Any) -> Any:
+        url = f"{client.base_url}/v{client.api_version}/{path}"
+        return client.request(method, url, stream=True, **options)

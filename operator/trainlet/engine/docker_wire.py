@@ -1,0 +1,148 @@
+"""Translates between our specs and the Docker API's JSON. Pure: makes no request, knows no library."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from trainlet.engine.explain import find_start_failure
+from trainlet.engine.wire import build_gateway, parse_engine_time
+from trainlet.kube.meta import JSON
+from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
+from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec
+
+_LOG = {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "3"}}
+_NVIDIA = "nvidia.com/gpu"
+
+STATES = {
+    "created": ContainerState.CREATED,
+    "running": ContainerState.RUNNING,
+    "paused": ContainerState.RUNNING,
+    "restarting": ContainerState.RUNNING,
+    "removing": ContainerState.EXITED,
+    "exited": ContainerState.EXITED,
+    "dead": ContainerState.EXITED,
+}
+
+
+def build_container(spec: ContainerSpec, network_id: str, cpus_at_most: float | None) -> JSON:
+    """Build the body of a create call. `network_id` is empty for the engine's default network."""
+    body: JSON = {
+        "Image": spec.image,
+        "Env": [f"{name}={value}" for name, value in spec.env.items()],
+        "Labels": dict(spec.labels),
+        "Hostname": spec.hostname,
+        "StopTimeout": spec.stop_timeout_seconds,
+        "HostConfig": _build_host_config(spec, network_id, cpus_at_most),
+    }
+    chosen = {"Entrypoint": spec.command, "Cmd": spec.args, "User": spec.user, "WorkingDir": spec.working_dir}
+    body |= {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items() if value}
+    if network_id:
+        body["NetworkingConfig"] = {"EndpointsConfig": {network_id: _build_endpoint(spec)}}
+    return body
+
+
+def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float | None) -> JSON:
+    config: JSON = {
+        "Init": True,
+        "LogConfig": _LOG,
+        "RestartPolicy": {"Name": "no"},
+        # As mounts, not binds: a missing source is an error and not a new directory owned by root.
+        "Mounts": [
+            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
+            for mount in spec.mounts
+        ],
+        "ExtraHosts": [f"{name}:{address}" for address, names in spec.hosts for name in names],
+        **_build_limits(spec.limits, cpus_at_most),
+    }
+    if network_id:
+        config["NetworkMode"] = network_id
+    return config
+
+
+def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
+    config: JSON = {}
+    if limits.memory_bytes is not None:
+        # Swap counts within the limit, as on a cluster without swap.
+        config |= {"Memory": limits.memory_bytes, "MemorySwap": limits.memory_bytes}
+    if limits.cpus is not None:
+        config["NanoCpus"] = round(min(limits.cpus, cpus_at_most or limits.cpus) * 1e9)
+    if limits.shm_bytes is not None:
+        config["ShmSize"] = limits.shm_bytes
+    if limits.gpus:
+        config["DeviceRequests"] = [_build_device_request(limits)]
+    return config
+
+
+def _build_device_request(limits: Limits) -> JSON:
+    if limits.gpu_resource in ("", _NVIDIA):
+        return {"Driver": "", "Count": limits.gpus, "Capabilities": [["gpu"]]}
+    return {"Driver": "cdi", "DeviceIDs": [f"{limits.gpu_resource}={index}" for index in range(limits.gpus)]}
+
+
+def _build_endpoint(spec: ContainerSpec) -> JSON:
+    endpoint: JSON = {"Aliases": list(spec.aliases)}
+    if spec.address:
+        endpoint["IPAMConfig"] = {"IPv4Address": spec.address}
+    return endpoint
+
+
+def build_ipam(spec: NetworkSpec) -> JSON | None:
+    """Build the address part of a network; None leaves the choice to the engine."""
+    if spec.subnet is None:
+        return None
+    return {"Driver": "default", "Config": [{"Subnet": spec.subnet, "Gateway": build_gateway(spec.subnet)}]}
+
+
+def read_network(row: Mapping[str, Any]) -> ObservedNetwork:
+    """Read one row of a network list."""
+    subnets = read_subnets(row)
+    return ObservedNetwork(row["Id"], row["Name"], row.get("Labels") or {}, subnets[0] if subnets else "")
+
+
+def read_subnets(row: Mapping[str, Any]) -> list[str]:
+    """Return the subnets of one network row."""
+    return [config["Subnet"] for config in (row.get("IPAM") or {}).get("Config") or () if config.get("Subnet")]
+
+
+def read_container(row: Mapping[str, Any], state: Mapping[str, Any]) -> ObservedContainer:
+    """Join a row of the container list with the `State` of an inspect call (empty for one not inspected)."""
+    seen = STATES.get(row["State"], ContainerState.EXITED)
+    return ObservedContainer(
+        id=row["Id"],
+        name=row["Names"][0].removeprefix("/") if row.get("Names") else "",
+        labels=row.get("Labels") or {},
+        state=seen,
+        exit_code=_read_exit_code(seen, state),
+        started_at=parse_engine_time(state.get("StartedAt")),
+        finished_at=parse_engine_time(state.get("FinishedAt")) if seen is ContainerState.EXITED else None,
+        oom_killed=bool(state.get("OOMKilled")),
+        error=state.get("Error") or "",
+        networks=frozenset((row.get("NetworkSettings") or {}).get("Networks") or ()),
+    )
+
+
+def _read_exit_code(seen: ContainerState, state: Mapping[str, Any]) -> int | None:
+    if seen is ContainerState.EXITED:
+        return int(state.get("ExitCode", 0))
+    if seen is ContainerState.RUNNING:
+        return None
+    # Docker notes 128 also for what may pass, such as an address still held; only a hopeless start counts.
+    failure = find_start_failure(state.get("Error") or "")
+    return failure.exit_code if failure else None
+
+
+class PullTally:
+    """Adds up the layers of one pull, so that progress is one line and two numbers."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, tuple[int, int]] = {}
+
+    def read(self, message: Mapping[str, Any]) -> tuple[str, int | None, int | None]:
+        """Return the line to show, and the bytes done and in all of the layers known so far."""
+        detail = message.get("progressDetail") or {}
+        if message.get("status") == "Downloading" and detail.get("total"):
+            self._layers[message.get("id", "")] = (detail.get("current", 0), detail["total"])
+        line = " ".join(part for part in (message.get("id"), message.get("status")) if part)
+        if not self._layers:
+            return line, None, None
+        done, total = (sum(column) for column in zip(*self._layers.values(), strict=True))
+        return line, done, total

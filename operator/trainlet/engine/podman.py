@@ -1,0 +1,279 @@
+"""The Podman engine, through podman-py's own low-level client on the libpod API. The only file that knows podman-py.
+
+podman-py's models lose label filters, CPU limits and pull errors, so requests are made here. Podman refers to
+networks by name, which it keeps unique.
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import Any
+from urllib.parse import quote
+
+import requests
+from podman.api.client import APIClient
+from podman.errors import PodmanError
+
+from trainlet.engine import explain, podman_wire, wire
+from trainlet.engine.base import EngineEvent, NameTaken, Owner, PullProgress, SubnetTaken
+from trainlet.engine.explain import Refused
+from trainlet.engine.http import POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
+from trainlet.engine.owners import is_ours, read_owners
+from trainlet.kube.meta import JSON
+from trainlet.planning import labels
+from trainlet.planning.observed import Observed, ObservedContainer
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+_LOG = logging.getLogger(__name__)
+
+_KILLED = 137
+# A filter on a label's key alone finds nothing, so foreign containers are sorted out here.
+_EVENTS = {"type": ["container"], "event": ["start", "died", "remove", "oom"]}
+
+# Static programs that can be PID 1 in any image, tried in order where Podman does not find its own.
+_INITS: tuple[JSON, ...] = (
+    {"init": True},
+    *(
+        {"init": True, "init_path": path}
+        for path in (
+            "/usr/bin/catatonit",
+            "/usr/libexec/catatonit/catatonit",
+            "/usr/bin/tini-static",
+            "/usr/libexec/docker/docker-init",
+        )
+    ),
+    {"init": False},
+)
+
+
+class PodmanEngine(HttpEngine):
+    """Implements Engine on the libpod API."""
+
+    name = "podman"
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_seconds: float = 60,
+        endpoint: str = "",
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(url, timeout_seconds=timeout_seconds, endpoint=endpoint, on_close=on_close)
+        self._init = _INITS[0]
+        self._warned: set[str] = set()
+        self._warn_lock = threading.Lock()
+
+    def ping(self) -> str:
+        """Return the engine's version."""
+        return str(self._ask("GET", "version", "ask for its version")["Version"])
+
+    def observe(self, owner_uid: str) -> Observed:
+        """Return what carries this owner's label: two list calls, and one more for each that was killed."""
+        label = f"{labels.OWNER_UID}={owner_uid}"
+        rows, networks = self._list("containers", label), self._list("networks", label)
+        return Observed(
+            containers=tuple(sorted((self._see(row) for row in rows), key=lambda each: each.name)),
+            networks=tuple(podman_wire.read_network(row) for row in networks),
+        )
+
+    def find_owners(self, store: str) -> frozenset[Owner]:
+        """Return the owners of everything labelled with this store."""
+        label = f"{labels.STORE}={store}"
+        containers, networks = self._list("containers", label), self._list("networks", label)
+        return read_owners([*(row["Labels"] for row in containers), *(row["labels"] for row in networks)])
+
+    def find_subnets(self) -> frozenset[str]:
+        """Return the subnets of all networks."""
+        return frozenset(subnet for row in self._list("networks") for subnet in podman_wire.read_subnets(row))
+
+    def _list(self, what: str, label: str = "") -> list[JSON]:
+        query = {"all": "true", "filters": json.dumps({"label": [label]} if label else {})}
+        return self._ask("GET", f"{what}/json", f"list {what}", query) or []
+
+    def _see(self, row: JSON) -> ObservedContainer:
+        killed = row.get("ExitCode") == _KILLED and row["State"] != "running"
+        found = self._inspect(row["Id"]) if killed else None
+        return podman_wire.read_container(row, bool(found and found["State"].get("OOMKilled")))
+
+    def _inspect(self, id: str) -> JSON | None:
+        try:
+            return dict(self._ask("GET", f"containers/{id}/json", f"look at container {id[:20]}"))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def has_image(self, image: str) -> bool:
+        """Tell whether the image is here."""
+        try:
+            self._ask("GET", f"images/{quote(image, safe='')}/exists", f"look for image {image}")
+        except Refused as refused:
+            if refused.status == 404:
+                return False
+            raise
+        return True
+
+    def pull_image(self, image: str, progress: PullProgress) -> None:
+        """Fetch the image, with the credentials of the service's user."""
+        try:
+            for message in wire.decode_json_lines(
+                self._stream("POST", "images/pull", {"reference": image}, PULL_SILENCE_SECONDS)
+            ):
+                if message.get("error"):
+                    raise explain.build_pull_error(image, message["error"], self.endpoint)
+                if message.get("stream"):
+                    progress(message["stream"].rstrip(), None, None)
+        except Refused as refused:
+            raise explain.build_pull_error(image, refused.text, self.endpoint) from refused
+
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Make a bridge network with DNS."""
+        try:
+            self._ask("POST", "networks/create", f"create network {spec.name}", body=podman_wire.build_network(spec))
+        except Refused as refused:
+            self._accept_network(spec, refused)
+
+    def _accept_network(self, spec: NetworkSpec, refused: Refused) -> None:
+        if refused.status != 409:
+            if "already used" in refused.text or "overlap" in refused.text:
+                raise SubnetTaken(refused.what, where=refused.where, remedy="another subnet is tried") from refused
+            raise refused
+        owner = f"{labels.OWNER_UID}={spec.labels.get(labels.OWNER_UID)}"
+        if all(row["name"] != spec.name for row in self._list("networks", owner)):
+            raise NameTaken(
+                f"network {spec.name} exists and is not this job's",
+                where=self.endpoint,
+                remedy=f"remove it (`podman network rm {spec.name}`) or give the job another name",
+            ) from refused
+
+    def remove_network(self, id: str) -> None:
+        """Remove a network; one that is gone counts as done."""
+        with _gone_is_done():
+            self._ask("DELETE", f"networks/{id}", f"remove network {id[:20]}")
+
+    def create_container(self, spec: ContainerSpec) -> None:
+        """Make a container, attached to its job's network."""
+        try:
+            reply = self._create(spec)
+        except Refused as refused:
+            self._accept_container(spec, refused)
+        else:
+            for warning in reply.get("Warnings") or ():
+                self._warn_once(warning)
+
+    def _create(self, spec: ContainerSpec) -> JSON:
+        """Send the create call, with another init if the engine has not the one that was good so far."""
+        cpus = self._cpus if spec.limits.cpus else None
+        for init in _INITS[_INITS.index(self._init) :]:
+            body = podman_wire.build_container(spec, init, cpus)
+            try:
+                reply = self._ask("POST", "containers/create", f"create container {spec.name}", body=body)
+            except Refused as refused:
+                if "init binary not found" not in refused.text:
+                    raise
+                continue
+            self._init = init
+            if not init["init"]:
+                self._warn_once("it has no init for its containers, so they may ignore SIGTERM: install catatonit")
+            break
+        return dict(reply)
+
+    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> None:
+        if "image not known" in refused.text or (refused.status == 404 and "image" in refused.text):
+            raise explain.build_image_missing(spec.image, self.endpoint) from refused
+        if "already in use" not in refused.text:
+            raise refused
+        found = self._inspect(spec.name)
+        if found is None or not is_ours(found["Config"]["Labels"], spec):
+            raise NameTaken(
+                f"container {spec.name} exists and is not this job's",
+                where=self.endpoint,
+                remedy=f"remove it (`podman rm -f {spec.name}`) or give the job another name",
+            ) from refused
+
+    def _warn_once(self, text: str) -> None:
+        with self._warn_lock:
+            if text not in self._warned:
+                self._warned.add(text)
+                _LOG.warning("podman at %s: %s", self.endpoint, text)
+
+    @cached_property
+    def _cpus(self) -> float:
+        return float(self._ask("GET", "info", "ask for its size")["host"]["cpus"])
+
+    def start_container(self, id: str) -> None:
+        """Start it; a running one counts as done."""
+        try:
+            self._ask("POST", f"containers/{id}/start", f"start container {id[:20]}")
+        except Refused as refused:
+            raise explain.build_start_error(refused) from refused
+
+    def _signal(self, id: str, signal: str) -> None:
+        doing = f"send {signal} to container {id[:20]}"
+        self._ask("POST", f"containers/{id}/kill", doing, {"signal": signal})
+
+    def remove_container(self, id: str) -> None:
+        """Kill if need be and remove, with its anonymous volumes."""
+        # Without a timeout of its own, force first waits for the container's stop timeout.
+        query = {"force": "true", "timeout": "0", "v": "true"}
+        with _gone_is_done():
+            self._ask("DELETE", f"containers/{id}", f"remove container {id[:20]}", query)
+
+    def watch(self) -> Iterator[EngineEvent]:
+        """Yield the events of our containers; Podman has none for networks."""
+        query = {"stream": "true", "filters": json.dumps(_EVENTS)}
+        with suppress(wire.StreamBroken):
+            for event in wire.decode_json_lines(self._stream("GET", "events", query, None)):
+                owner_uid = event.get("Actor", {}).get("Attributes", {}).get(labels.OWNER_UID)
+                if owner_uid:
+                    yield EngineEvent(owner_uid)
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        query: Mapping[str, str] | None = None,
+        body: JSON | None = None,
+    ) -> Any:
+        """Make one call below the API's root and return its JSON, or None. Raises Refused, EngineUnavailable."""
+        sent = {"data": json.dumps(body), "headers": {"Content-Type": "application/json"}} if body else {}
+        with self._asking(doing) as client:
+            response = _METHODS[method](client, path, params=query, **sent)
+            if response.status_code < 400:
+                return response.json() if response.content else None
+        text = wire.read_message(response)
+        raise Refused(doing, status=response.status_code, text=text, where=self.endpoint)
+
+    def _connect(self) -> APIClient:
+        return APIClient(base_url=self._url, timeout=self._timeout, num_pools=POOL_SIZE, max_pool_size=POOL_SIZE)
+
+    @contextmanager
+    def _asking(self, doing: str) -> Iterator[Any]:  # noqa: ARG002
+        try:
+            yield self._get_client()
+        except (PodmanError, requests.exceptions.RequestException, ValueError) as error:
+            raise explain.build_unreachable(error, self.name, self.endpoint) from error
+
+    def _open(self, client: Any, method: str, path: str, **options: Any) -> Any:
+        return _METHODS[method](client, path, stream=True, **options)
+
+
+_METHODS: Mapping[str, Callable[..., Any]] = {
+    "GET": APIClient.get,
+    "POST": APIClient.post,
+    "DELETE": APIClient.delete,
+}
+
+
+@contextmanager
+def _gone_is_done() -> Iterator[None]:
+    try:
+        yield
+    except Refused as refused:
+        if refused.status != 404:
+            raise

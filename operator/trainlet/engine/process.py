@@ -1,0 +1,248 @@
+"""The process engine: every node is a process group of this machine, beside a small supervisor of its own.
+
+It isolates nothing: no image, no mounts, no limits, no user, no network of its own; process_launch.py says what
+a node gets instead. All nodes share 127.0.0.1, so each network is a free port. The supervisor
+(process_supervisor.py) outlives the operator; everything is found again on disk (process_records.py), and
+a process is known by its pid and its start time. Any number of these objects may use one root at once.
+
+It knows nothing of jobs, and keeps nothing in memory but the wish to close.
+"""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+
+import trainlet
+from trainlet.engine import process_files as files
+from trainlet.engine import process_table as table
+from trainlet.engine.base import EngineEvent, LogLine, NameTaken, Owner, PullProgress, StartFailed
+from trainlet.engine.process_launch import build_launch
+from trainlet.engine.process_logs import read_lines
+from trainlet.engine.process_records import ContainerRecord, NetworkRecord, Records, build_id, is_supervised
+from trainlet.engine.process_watch import Watch
+from trainlet.kube.errors import EngineError
+from trainlet.planning import labels
+from trainlet.planning.observed import ContainerState, Observed
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+#: What a user must be told before the first node starts.
+ISOLATION_NOTICE = (
+    "The process engine isolates nothing: nodes run as you, on this machine, with your files and your network; "
+    "images, mounts and limits are ignored."
+)
+
+_LOG_LIMIT_BYTES = 50_000_000
+_POLL_SECONDS = {"logs": 0.05, "events": 0.1}
+_START_TIMEOUT_SECONDS = 30.0
+_KILL_TIMEOUT_SECONDS = 10.0
+_SOURCE_ROOT = str(Path(trainlet.__file__).parents[1])
+#: No site packages and no environment: the supervisor starts fast and the same everywhere.
+_SUPERVISOR = (
+    *(sys.executable, "-I", "-S", "-c"),
+    "import sys; sys.path.append(sys.argv[1]); from trainlet.engine import process_supervisor as node; "
+    "node.main(sys.argv[2])",
+    _SOURCE_ROOT,
+)
+_NO_COMMAND = {"exit_code": 128, "error": "no command is given"}
+_NOBODY = {"pid": -1, "start": ""}
+_START_REMEDIES = {
+    126: "give a program that this machine can run",
+    127: "install it on this machine or give its full path; the process engine uses no image",
+    128: "the process engine has no image to take a command or a directory from: give both in the manifest",
+}
+
+
+class ProcessEngine:
+    """Runs nodes as processes; `environ` is where their base environment comes from."""
+
+    name = "process"
+
+    def __init__(self, root: Path, environ: Mapping[str, str], *, log_limit_bytes: int = _LOG_LIMIT_BYTES) -> None:
+        self._root = root.absolute()
+        self._records = Records(self._root)
+        self._environ = dict(environ)
+        self._log_limit_bytes = log_limit_bytes
+        self._closed = threading.Event()
+
+    @property
+    def endpoint(self) -> str:
+        """The directory that holds all nodes, as a URL."""
+        return self._root.as_uri()
+
+    def ping(self) -> str:
+        """Return what stands for a version; processes always answer."""
+        return "local processes"
+
+    def observe(self, owner_uid: str) -> Observed:
+        """Return every node and network of this owner."""
+        return Observed(
+            containers=tuple(
+                self._records.observe(record)
+                for record in self._records.list_containers()
+                if record.labels.get(labels.OWNER_UID) == owner_uid
+            ),
+            networks=tuple(
+                record.observe()
+                for record in self._records.list_networks()
+                if record.labels.get(labels.OWNER_UID) == owner_uid
+            ),
+        )
+
+    def find_owners(self, store: str) -> frozenset[Owner]:
+        """Return the owners of everything labelled with this store."""
+        records: list[ContainerRecord | NetworkRecord] = [
+            *self._records.list_containers(),
+            *self._records.list_networks(),
+        ]
+        found = (record.labels for record in records if record.labels.get(labels.STORE) == store)
+        return frozenset(
+            Owner(its.get(labels.OWNER_UID, ""), its.get(labels.NAMESPACE, ""), its.get(labels.JOB_NAME, ""))
+            for its in found
+        )
+
+    def has_image(self, image: str) -> bool:  # noqa: ARG002
+        """Return True: no image is needed."""
+        return True
+
+    def pull_image(self, image: str, progress: PullProgress) -> None:
+        """Do nothing: no image is needed."""
+
+    def find_subnets(self) -> frozenset[str]:
+        """Return nothing: all nodes share one address."""
+        return frozenset()
+
+    def create_network(self, spec: NetworkSpec) -> None:
+        """Reserve a port. Raises NameTaken."""
+        if self._records.add_network(spec.name, spec.labels):
+            return
+        existing = self._records.find_network(spec.name)
+        if existing and not _are_equal(existing.labels, spec.labels, labels.OWNER_UID):
+            raise NameTaken(f"a network {spec.name} of another job exists", where=self.endpoint)
+
+    def remove_network(self, id: str) -> None:
+        """Give the port back."""
+        self._records.remove_network(id)
+
+    def create_container(self, spec: ContainerSpec) -> None:
+        """Write down how the node is to be started. Raises NameTaken, EngineError for an unsafe name."""
+        id = build_id(spec.name)
+        work = self._records.directory(spec.name) / "work"
+        launch = build_launch(spec, node=id, environ=self._environ, own_directory=work)
+        record = ContainerRecord(
+            id=id,
+            name=spec.name,
+            labels=dict(spec.labels),
+            network=spec.network,
+            argv=launch.argv,
+            env=launch.env,
+            working_dir=launch.working_dir,
+            log_limit_bytes=self._log_limit_bytes,
+        )
+        if self._records.add_container(record):
+            return
+        existing = self._records.find_container(spec.name)
+        if existing is None or not _are_equal(existing.labels, spec.labels, labels.OWNER_UID, labels.SPEC_HASH):
+            raise NameTaken(f"a node {spec.name} of another job or another spec exists", where=self.endpoint)
+
+    def start_container(self, id: str) -> None:
+        """Start the node's supervisor; one that runs or has ended counts as done. Raises StartFailed."""
+        record = self._get_container(id)
+        if not record.argv:
+            self._records.write_state(record, _NO_COMMAND)
+        elif self._records.observe(record).state == ContainerState.CREATED:
+            self._launch(record)
+        state = self._records.read_state(record)
+        if "error" in state:
+            code = state["exit_code"]
+            raise StartFailed(state["error"], exit_code=code, where=record.name, remedy=_START_REMEDIES[code])
+
+    def stop_container(self, id: str) -> None:
+        """Send SIGTERM to the node's supervisor, which passes it to the node's first process."""
+        record = self._records.find_container(id)
+        state = self._records.read_state(record) if record else {}
+        if "leader" in state and "exit_code" not in state and is_supervised(state):
+            table.send_signal(state["supervisor"]["pid"], signal.SIGTERM)
+
+    def kill_container(self, id: str) -> None:
+        """Kill all processes of the node, and those that an earlier supervisor left behind."""
+        record = self._records.find_container(id)
+        if record:
+            self._kill(record, self._records.read_state(record))
+
+    def remove_container(self, id: str) -> None:
+        """Kill the supervisor and all processes of the node, and remove its files."""
+        record = self._records.find_container(id)
+        if record is None:
+            return
+        state = self._records.read_state(record)
+        if is_supervised(state):
+            table.send_signal(state["supervisor"]["pid"], signal.SIGKILL)
+        self._kill(record, state)
+        self._records.remove_container(record)
+
+    def read_logs(
+        self, id: str, *, follow: bool = False, since: datetime | None = None, tail: int | None = None
+    ) -> Iterator[LogLine]:
+        """Yield the node's log lines; with `follow` until it ends. Raises EngineError if there is no such node."""
+        record = self._get_container(id)
+
+        def wait() -> bool:
+            is_closed = self._closed.wait(_POLL_SECONDS["logs"])
+            return not is_closed and self._may_write(record)
+
+        directory = self._records.directory(record.name)
+        return read_lines(directory, since=since, tail=tail, wait=wait if follow else None)
+
+    def watch(self) -> Iterator[EngineEvent]:
+        """Yield an event soon after a node or network changed."""
+        return Watch(self._records, lambda: not self._closed.wait(_POLL_SECONDS["events"])).events()
+
+    def close(self) -> None:
+        """End all streams; what runs goes on."""
+        self._closed.set()
+
+    def _get_container(self, id: str) -> ContainerRecord:
+        record = self._records.find_container(id)
+        if record is None:
+            raise EngineError(f"no node {id}", where=self.endpoint)
+        return record
+
+    def _may_write(self, record: ContainerRecord) -> bool:
+        """Tell whether lines may still come."""
+        if self._records.find_container(record.id) is None:
+            return False
+        seen = self._records.observe(record)
+        return seen.exit_code is None
+
+    def _launch(self, record: ContainerRecord) -> None:
+        """Run the supervisor's first half, which returns when the node runs or cannot. Raises EngineError."""
+        directory = self._records.directory(record.name)
+        with (directory / files.COMPLAINTS).open("ab") as complaints:
+            subprocess.run(
+                [*_SUPERVISOR, str(directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=complaints,
+                env=self._environ,
+                cwd="/",
+                timeout=_START_TIMEOUT_SECONDS,
+                check=False,
+            )
+        state = self._records.read_state(record)
+        if not state.keys() & {"started_at", "error"} and not is_supervised(state):
+            complaint = (directory / files.COMPLAINTS).read_text(errors="replace").strip()
+            if complaint:
+                raise EngineError(f"the supervisor broke: {complaint.splitlines()[-1]}", where=str(directory))
+
+    def _kill(self, record: ContainerRecord, state: files.JSON) -> None:
+        leader = state.get("leader", _NOBODY)
+        if not table.kill_members(leader["pid"], leader["start"], record.id, _KILL_TIMEOUT_SECONDS):
+            raise EngineError(f"processes of {record.name} do not die", where=self.endpoint)
+
+
+def _are_equal(one: Mapping[str, str], other: Mapping[str, str], *keys: str) -> bool:
+    return all(one.get(key) == other.get(key) for key in keys)

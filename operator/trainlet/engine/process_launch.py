@@ -1,0 +1,89 @@
+"""From a ContainerSpec to the command, environment and working directory of a plain process.
+
+A process sees the machine as it is. What a container would get from its image and mounts is replaced so:
+
+- A mount cannot be made. Instead its target path is replaced by its source wherever an argument or a value
+  of `env` names it as a whole path, so `--out=/workspace/model` or `sh -c "ls > /workspace/files"` work. A
+  program that has such a path written in its own code does not find it; TRAINLET_WORKSPACE tells it where.
+- The working directory is `working_dir` seen through the mounts, else the source of the mount at /workspace,
+  else an empty directory of the node's own.
+- The environment begins with the few variables of the caller that make a machine usable (PATH, HOME, locale,
+  CUDA, certificates), then `env` on top. The interpreter that runs trainlet is found last in PATH.
+- Image, user, limits, hostname, addresses and hosts mean nothing to a process and are ignored.
+
+It reads neither the machine nor the clock.
+"""
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from trainlet.engine.process_table import MARKER
+from trainlet.planning.specs import ContainerSpec, Mount
+
+WORKSPACE = "/workspace"
+WORKSPACE_VARIABLE = "TRAINLET_WORKSPACE"
+
+_KEPT = frozenset(
+    {
+        *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "VIRTUAL_ENV"),
+        *("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+        *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    }
+)
+_KEPT_PREFIXES = ("LC_", "CUDA_")
+#: What may stand right before and after a path in a command line, so that only whole paths are replaced.
+_BEFORE, _AFTER = r"(?:^|(?<=[\s=:,;'\"<>(\[{|&]))", r"(?=$|[/\s:,;'\")\]}|&>])"
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How one node is started. `argv` is empty when the spec leaves the command to an image."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str
+
+
+def build_launch(spec: ContainerSpec, *, node: str, environ: Mapping[str, str], own_directory: Path) -> Launch:
+    """Build the launch of the node with the id `node`; `own_directory` is where it works if nothing else is said."""
+    workspace = next((mount.source for mount in spec.mounts if _trim(mount.target) == WORKSPACE), None)
+    working_dir = spec.working_dir and _see_through(spec.working_dir, spec.mounts)
+    working_dir = working_dir or workspace or str(own_directory)
+    env = {
+        **build_base_env(environ),
+        **_build_interface_env(),
+        WORKSPACE_VARIABLE: workspace or working_dir,
+        **{name: _see_through(value, spec.mounts) for name, value in spec.env.items()},
+        MARKER: node,
+    }
+    argv = (*(spec.command or ()), *(spec.args or ()))
+    return Launch(tuple(_see_through(argument, spec.mounts) for argument in argv), env, working_dir)
+
+
+def build_base_env(environ: Mapping[str, str]) -> dict[str, str]:
+    """Keep what makes a machine usable, and nothing else of the caller's environment."""
+    env = {name: value for name, value in environ.items() if name in _KEPT or name.startswith(_KEPT_PREFIXES)}
+    own_interpreter = str(Path(sys.executable).parent)
+    return {**env, "PATH": ":".join(filter(None, (env.get("PATH"), own_interpreter)))}
+
+
+def _build_interface_env() -> dict[str, str]:
+    """Name the interface that the nodes share: gloo would take the one of the hostname, which is not 127.0.0.1."""
+    loopback = "lo0" if sys.platform == "darwin" else "lo"
+    return {"GLOO_SOCKET_IFNAME": loopback, "TP_SOCKET_IFNAME": loopback}
+
+
+def _see_through(text: str, mounts: tuple[Mount, ...]) -> str:
+    """Replace the targets of mounts, the longest first, wherever one stands as a whole path."""
+    sources = {_trim(mount.target): mount.source for mount in mounts if _trim(mount.target)}
+    if not sources:
+        return text
+    targets = "|".join(re.escape(target) for target in sorted(sources, key=len, reverse=True))
+    return re.sub(f"{_BEFORE}({targets}){_AFTER}", lambda match: sources[match[1]], text)
+
+
+def _trim(target: str) -> str:
+    return str(PurePosixPath(target)).rstrip("/")

@@ -1,0 +1,237 @@
+"""What is on disk of nodes and networks, and what it means.
+
+    ROOT/containers/NAME/     one node: the files of process_files.py, and work/ as its own working directory
+    ROOT/networks/NAME.json   one network: a port
+    ROOT/lock                 held while one of either is made or taken away
+
+Any number of threads and programs may use one root at once. Writes are atomic, and nothing is kept in memory.
+This module starts and ends no process.
+"""
+
+import fcntl
+import re
+import shutil
+import socket
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from trainlet.engine import process_files as files
+from trainlet.engine import process_table as table
+from trainlet.kube.errors import EngineError
+from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
+
+SUBNET = "127.0.0.1/32"
+_ADDRESS = "127.0.0.1"
+_SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
+_KILLED = 137
+
+
+@dataclass(frozen=True)
+class ContainerRecord:
+    """What container.json holds. The id is the name and something random, so that no two nodes ever share one."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    network: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    working_dir: str
+    log_limit_bytes: int
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """What a network's file holds."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    port: int
+
+    def observe(self) -> ObservedNetwork:
+        """Build what decisions see of it."""
+        return ObservedNetwork(self.id, self.name, self.labels, SUBNET, self.port)
+
+
+def build_id(name: str) -> str:
+    """Make a new id for something of this name. Raises EngineError for a name that is no safe file name."""
+    check_name(name)
+    return f"{name}@{uuid.uuid4().hex[:12]}"
+
+
+def check_name(name: str) -> None:
+    """Refuse what is no safe file name. Raises EngineError."""
+    if not _SAFE_NAME.fullmatch(name):
+        raise EngineError(
+            f"the process engine cannot use the name {name!r}", remedy="use letters, digits, '-', '.', '_'"
+        )
+
+
+class Records:
+    """Everything below one root. Finding needs nothing to exist; only adding makes directories."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.containers = root / "containers"
+        self.networks = root / "networks"
+
+    def directory(self, name: str) -> Path:
+        """Return where the files of the node of this name are."""
+        return self.containers / name
+
+    def find_container(self, id: str) -> ContainerRecord | None:
+        """Find a node by id or by name."""
+        document = self._find(self.containers, id, f"/{files.CONTAINER}")
+        return ContainerRecord(**document | {"argv": tuple(document["argv"])}) if document else None
+
+    def find_network(self, id: str) -> NetworkRecord | None:
+        """Find a network by id or by name."""
+        document = self._find(self.networks, id, ".json")
+        return NetworkRecord(**document) if document else None
+
+    def list_containers(self) -> list[ContainerRecord]:
+        """Return all nodes, by name."""
+        return list(filter(None, map(self.find_container, _names(self.containers))))
+
+    def list_networks(self) -> list[NetworkRecord]:
+        """Return all networks, by name."""
+        names = (name.removesuffix(".json") for name in _names(self.networks) if name.endswith(".json"))
+        return list(filter(None, map(self.find_network, names)))
+
+    def add_container(self, record: ContainerRecord) -> bool:
+        """Write a new node down; False if its name is taken."""
+        directory = self.directory(record.name)
+        with self._lock():
+            if directory.exists():
+                return False
+            # Whatever begins with a dot was left by a program that died here, as the lock is ours.
+            for leftover in self.containers.glob(".*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            new = self.containers / ".new"
+            (new / "work").mkdir(parents=True)
+            files.write_json(f"{new}/{files.CONTAINER}", asdict(record))
+            new.rename(directory)
+        return True
+
+    def remove_container(self, record: ContainerRecord) -> None:
+        """Remove a node's files; one whose name now belongs to another is left alone."""
+        with self._lock():
+            if self.find_container(record.id):
+                gone = self.containers / f".{record.id}"
+                self.directory(record.name).rename(gone)
+                shutil.rmtree(gone, ignore_errors=True)
+
+    def add_network(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Write a new network down with a port that no other one has; False if its name is taken."""
+        id = build_id(name)
+        with self._lock():
+            if self.find_network(name):
+                return False
+            port = _find_free_port({network.port for network in self.list_networks()})
+            record = NetworkRecord(id, name, dict(labels), port)
+            files.write_json(str(self.networks / f"{name}.json"), asdict(record))
+        return True
+
+    def remove_network(self, id: str) -> None:
+        """Remove a network; one that is gone counts as done."""
+        with self._lock():
+            if record := self.find_network(id):
+                (self.networks / f"{record.name}.json").unlink()
+
+    def read_state(self, record: ContainerRecord) -> files.JSON:
+        """Read what the supervisor wrote; empty before the first start."""
+        return _read(f"{self.directory(record.name)}/{files.STATE}") or {}
+
+    def write_state(self, record: ContainerRecord, state: files.JSON) -> None:
+        """Write the state of a node that has no supervisor."""
+        files.write_json(f"{self.directory(record.name)}/{files.STATE}", state)
+
+    def observe(self, record: ContainerRecord) -> ObservedContainer:
+        """Build what decisions see of a node."""
+        state = self.read_state(record)
+        if "supervisor" in state and not _is_settled(state) and not is_supervised(state):
+            state = self.read_state(record)  # it may have written its last word before it went
+            if not _is_settled(state):
+                state = state | self._describe_lost(record)
+        return ObservedContainer(
+            id=record.id,
+            name=record.name,
+            labels=record.labels,
+            state=_state_of(state),
+            exit_code=state.get("exit_code"),
+            started_at=_parse_time(state.get("started_at")),
+            finished_at=_parse_time(state.get("finished_at")),
+            error=state.get("error", ""),
+            networks=frozenset({record.network} - {""}),
+            disrupted=state.get("disrupted", False),
+        )
+
+    def _describe_lost(self, record: ContainerRecord) -> files.JSON:
+        """Describe the end of a node whose supervisor is gone, the same at every look: when it was last heard of."""
+        directory = self.directory(record.name)
+        signs = [path.stat().st_mtime for path in (directory / files.STATE, directory / files.LOG) if path.exists()]
+        finished_at = datetime.fromtimestamp(max(signs, default=0), UTC).isoformat()
+        error = "its supervisor was killed or the machine went down"
+        return {"exit_code": _KILLED, "finished_at": finished_at, "error": error, "disrupted": True}
+
+    def _find(self, parent: Path, id: str, suffix: str) -> files.JSON | None:
+        name = id.partition("@")[0]
+        check_name(name)
+        document = _read(f"{parent}/{name}{suffix}")
+        return document if document and id in (name, document["id"]) else None
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        for directory in (self.containers, self.networks):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with (self._root / "lock").open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def is_supervised(state: files.JSON) -> bool:
+    """Tell whether the supervisor that this state names is alive."""
+    supervisor = state.get("supervisor")
+    return supervisor is not None and table.is_same_process(supervisor["pid"], supervisor["start"])
+
+
+def _is_settled(state: files.JSON) -> bool:
+    return "exit_code" in state
+
+
+def _state_of(state: files.JSON) -> ContainerState:
+    if "finished_at" in state:
+        return ContainerState.EXITED
+    return ContainerState.RUNNING if "started_at" in state else ContainerState.CREATED
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _names(parent: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in parent.iterdir() if _SAFE_NAME.fullmatch(path.name))
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: str) -> files.JSON | None:
+    try:
+        return files.read_json(path)
+    except (OSError, ValueError) as error:
+        raise EngineError(f"cannot read {path}: {error}", remedy="make it readable or remove it") from error
+
+
+def _find_free_port(taken: set[int]) -> int:
+    while True:
+        with socket.socket() as listener:
+            listener.bind((_ADDRESS, 0))
+            port: int = listener.getsockname()[1]
+        if port not in taken:
+            return port

@@ -1,0 +1,223 @@
+"""The composition root: builds every object, starts and stops the threads, handles signals."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO
+
+from trainlet.admission.crd import parse_crd
+from trainlet.apis.trainer import RUNTIME_KINDS, TRAIN_JOB
+from trainlet.controller.controller import Controller
+from trainlet.controller.engine_source import EngineSource
+from trainlet.controller.executor import Executor
+from trainlet.controller.file_source import FileSource
+from trainlet.controller.images import ImageKeeper
+from trainlet.controller.logs import LogKeeper
+from trainlet.controller.reconciler import OWNER, Reconciler
+from trainlet.controller.subnets import SubnetAllocator
+from trainlet.controller.workqueue import WorkQueue
+from trainlet.documents.parse import parse_documents
+from trainlet.documents.scan import find_manifests, scan_directory
+from trainlet.documents.status_dir import StatusDir
+from trainlet.engine.base import Engine
+from trainlet.kube.errors import TrainletError, UsageError
+from trainlet.kube.meta import JSON, ObjectKey, get_metadata
+from trainlet.package_data import data_dir, read_crds
+from trainlet.planning.options import Options
+from trainlet.planning.status import is_finished
+from trainlet.registry import Registry, Source
+from trainlet.settings import Settings, get_default_shm_bytes, get_surroundings
+from trainlet.store import Store
+
+log = logging.getLogger(__name__)
+
+#: The measured optimum of calls at once for one engine is 2 to 4 on two cores.
+ENGINE_CALLS_AT_ONCE = 4
+STOP_TIMEOUT_SECONDS = 20.0
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
+
+
+def build_registry(settings: Settings) -> Registry:
+    """Return a registry with the runtimes of the built-in manifests and of the runtime sources, and no jobs."""
+    crds = [parse_crd(document) for document in read_crds()]
+    registry = Registry(Store(), StatusDir(settings.status_path), crds, now, settings.namespace)
+    for path in [data_dir("manifests") / "runtimes", *map(_get_source_path, settings.runtime_source)]:
+        load_runtimes(registry, path)
+    return registry
+
+
+def build_options(settings: Settings) -> Options:
+    """Return what the planner needs of the settings and the machine."""
+    return Options(
+        store=settings.store_id,
+        workspace_dir=str(settings.workspace_path),
+        auto_remove=settings.auto_remove,
+        pull_policy=settings.pull_policy,
+        restart_backoff_seconds=settings.restart_backoff,
+        default_shm_bytes=get_default_shm_bytes(),
+    )
+
+
+def load_runtimes(registry: Registry, path: Path) -> None:
+    """Put the runtimes of a file or directory into the registry; a bad one is said and stops no other.
+
+    A runtime that is there already is replaced: later sources are the nearer ones.
+    """
+    for file in find_manifests(path):
+        try:
+            for document in parse_documents(file.read_bytes()):
+                if isinstance(document.value, dict) and document.value.get("kind") in RUNTIME_KINDS:
+                    registry.apply(document.value, Source(str(file), document.index))
+        except (OSError, TrainletError) as error:
+            log.warning("runtime source %s: %s", file, error)
+
+
+def list_runtimes(settings: Settings) -> list[tuple[str, JSON]]:
+    """Return every runtime that a TrainJob may name, with the file it comes from."""
+    registry = build_registry(settings)
+    with contextlib.suppress(OSError):
+        excluded = frozenset({settings.status_path, settings.workspace_path})
+        for path in scan_directory(settings.dir, excluded).files:
+            load_runtimes(registry, path)
+    runtimes = [runtime for kind in RUNTIME_KINDS for runtime in registry.store.list(kind)]
+    return [(registry.get_runtime_file(registry.identify(runtime)), runtime) for runtime in runtimes]
+
+
+def _get_source_path(source: str) -> Path:
+    path = Path(source.removeprefix("file://")).expanduser()
+    if not path.exists():
+        raise UsageError("no such file or directory", where=f"--runtime-source {source}", remedy="give a path that is")
+    return path
+
+
+class Manager:
+    """One running operator: a directory, a store and an engine."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings, self._engine = settings, engine
+        self._status_dir = StatusDir(settings.status_path)
+        self._status_dir.prepare()
+        self._lock = _lock_directory(settings.status_path)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(time.monotonic)
+        self._pool = ThreadPoolExecutor(ENGINE_CALLS_AT_ONCE, thread_name_prefix="engine")
+        self.registry = build_registry(settings)
+        self._engine_source = EngineSource(engine, now, self._wake_owner, self._wake_all)
+        self._images = ImageKeeper(engine, now, lambda _: self._wake_all())
+        self._files = FileSource(
+            settings.dir,
+            (settings.status_path, settings.workspace_path),
+            self.registry,
+            self._status_dir,
+            self._queue.add,
+        )
+        self._controller = Controller(self._queue, self._build_reconciler().reconcile, settings.workers)
+
+    def start(self) -> None:
+        """Take up what is on disk and on the engine, then start all threads."""
+        owners = self._engine.find_owners(self._settings.store_id)
+        self.registry.load({(owner.namespace, owner.name): owner.uid for owner in owners})
+        self._files.start()
+        known = {get_metadata(job).get("uid") for job in self.registry.store.list(TRAIN_JOB)}
+        for owner in owners:
+            if owner.uid not in known:
+                self._queue.add(ObjectKey(OWNER, owner.namespace, owner.uid))
+        self._wake_all()
+        self._engine_source.start()
+        self._controller.start()
+
+    def stop(self) -> None:
+        """End all threads; containers are left running."""
+        self._engine.close()
+        self._files.stop(STOP_TIMEOUT_SECONDS)
+        self._engine_source.stop(STOP_TIMEOUT_SECONDS)
+        self._controller.stop(STOP_TIMEOUT_SECONDS)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._lock.close()
+
+    def is_settled(self) -> bool:
+        """Tell whether nothing is left to do or to wait for."""
+        jobs = self.registry.store.list(TRAIN_JOB)
+        waiting = [j for j in jobs if not (is_finished(j.get("status") or {}) or j["spec"].get("suspend"))]
+        return not waiting and self._queue.is_idle(float("inf"))
+
+    def _build_reconciler(self) -> Reconciler:
+        logs = LogKeeper(self._engine, self._status_dir)
+        subnets = SubnetAllocator(self._engine, self._settings.network_pool)
+        executor = Executor(self._engine, self._pool, self._images, subnets, logs)
+        options = build_options(self._settings)
+        return Reconciler(self.registry, self._engine, executor, self._images, self._engine_source, options, now)
+
+    def _wake_owner(self, uid: str, after_seconds: float) -> None:
+        key = self.registry.find_job(uid)
+        if key is not None:
+            self._queue.add_after(key, after_seconds)
+
+    def _wake_all(self) -> None:
+        for key in self.registry.list_jobs():
+            self._queue.add(key)
+
+
+def run(settings: Settings, *, once: bool = False) -> None:
+    """Run the operator until SIGTERM or SIGINT, or with `once` until nothing is left to do."""
+    from trainlet.engine.detect import find_engine
+
+    if not settings.dir.is_dir():
+        raise UsageError("the watched directory does not exist", where=str(settings.dir), remedy="make it first")
+    engine = find_engine(settings.container_runtime, settings.container_host, get_surroundings())
+    try:
+        with _stopping_signals() as stopping:
+            manager = Manager(settings, engine)
+            log.info("%s %s at %s", engine.name, engine.ping(), engine.endpoint)
+            log.info("watching %s, status in %s", settings.dir, settings.status_path)
+            manager.start()
+            while not stopping.wait(0.2):
+                if once and manager.is_settled():
+                    break
+            manager.stop()
+    finally:
+        engine.close()
+
+
+@contextlib.contextmanager
+def _stopping_signals() -> Iterator[threading.Event]:
+    """Turn SIGTERM and SIGINT into an event for as long as the block lasts."""
+    stopping = threading.Event()
+    previous = {s: signal.signal(s, lambda *_: stopping.set()) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stopping
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _lock_directory(status_path: Path) -> IO[str]:
+    """Hold the directory against a second operator for as long as the file is open. Raises TrainletError."""
+    path = status_path / ".lock"
+    file = path.open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.seek(0)
+        holder = file.read().strip() or "unknown"
+        file.close()
+        raise TrainletError(
+            f"another trainlet works on this directory (process {holder})",
+            where=str(status_path),
+            remedy="stop it first, or give another --status-dir and directory",
+        ) from None
+    file.truncate(0)
+    file.write(f"{os.getpid()}\n")
+    file.flush()
+    return file

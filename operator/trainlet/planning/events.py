@@ -1,0 +1,88 @@
+"""What is worth telling of a pass: transitions of nodes, actions, failures and verdicts, as events."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from trainlet.planning.plan import (
+    Action,
+    CreateContainer,
+    CreateNetwork,
+    Failure,
+    KillContainer,
+    Plan,
+    PullImage,
+    RemoveContainer,
+    RemoveNetwork,
+    StartContainer,
+    StopContainer,
+)
+from trainlet.planning.reconcile import Draft
+from trainlet.planning.records import PodRecord
+from trainlet.planning.status import FAILED, Verdict
+
+NORMAL, WARNING = "Normal", "Warning"
+
+#: The event of an action that worked; workspaces and kept logs are nobody's news.
+_DONE: dict[type[Action], str] = {
+    PullImage: "Pulling",
+    CreateNetwork: "NetworkCreated",
+    RemoveNetwork: "NetworkRemoved",
+    CreateContainer: "Created",
+    StartContainer: "Started",
+    StopContainer: "Killing",
+    KillContainer: "Killing",
+    RemoveContainer: "Removed",
+}
+
+
+@dataclass(frozen=True)
+class Note:
+    """One event of a job, without its time."""
+
+    type: str
+    reason: str
+    message: str
+
+
+def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:
+    """Return what a pass has to tell, in the order in which it happened."""
+    return [
+        *_tell_ends(draft),
+        *_tell_actions(draft.plan, failures),
+        *(Note(WARNING, f"{type(f.action).__name__}Failed", f"{f.action.target}: {f.message}") for f in failures),
+        *_tell_verdict(draft.verdict),
+    ]
+
+
+def _tell_ends(draft: Draft) -> Iterable[Note]:
+    for name, plan in draft.slot_plans.items():
+        view = draft.scene.views[name]
+        if view.record.termination is not None and not view.is_end_written:
+            yield _describe_end(view.slot.step, view.record, view.slot.job_spec.backoff_limit)
+        waiting = plan.record.waiting
+        if waiting is not None and waiting.reason.startswith("Err") and plan.record != view.written:
+            yield Note(WARNING, waiting.reason, f"{view.slot.step}: {waiting.message}")
+
+
+def _describe_end(step: str, record: PodRecord, limit: int) -> Note:
+    end = record.termination
+    assert end is not None
+    if end.succeeded:
+        return Note(NORMAL, "Completed", f"{step} ended with exit code 0")
+    counted = f"failure {record.failures} of {limit}" if end.counted else "not counted as a failure"
+    detail = f": {end.message}" if end.message else ""
+    return Note(WARNING, end.reason, f"{step} ended with exit code {end.exit_code}, {counted}{detail}")
+
+
+def _tell_actions(plan: Plan, failures: Sequence[Failure]) -> Iterable[Note]:
+    failed = {id(failure.action) for failure in failures}
+    broken = {failure.action.target for failure in failures}
+    for action in plan:
+        reason = _DONE.get(type(action))
+        if reason is not None and id(action) not in failed and action.target not in broken:
+            yield Note(NORMAL, reason, f"{action.target}: {action.reason}")
+
+
+def _tell_verdict(verdict: Verdict | None) -> Iterable[Note]:
+    if verdict is not None:
+        yield Note(WARNING if verdict.type == FAILED else NORMAL, verdict.reason, verdict.message)

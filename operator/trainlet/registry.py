@@ -1,0 +1,345 @@
+"""The API verbs on stored objects: apply, delete, record, forget. The only writer of the store.
+
+What is stored of a job is also what is on disk: every verb ends with the job's status documents written.
+"""
+
+import hashlib
+import threading
+import uuid
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trainlet.admission.admit import Admitted, admit, identify
+from trainlet.admission.crd import Crd
+from trainlet.apis.trainer import REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
+from trainlet.documents.status_dir import StatusDir
+from trainlet.kube.conditions import set_condition
+from trainlet.kube.errors import ApiError, FieldError
+from trainlet.kube.merge import find, put, upsert
+from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
+from trainlet.planning import labels
+from trainlet.planning.events import Note
+from trainlet.planning.reconcile import Case, Decision
+from trainlet.planning.report import Phase, wrap_report
+from trainlet.store import Store
+
+SNAPSHOT, JOBSET, POD, EVENT = "RuntimeSnapshot", "JobSet", "Pod", "Event"
+_PARTS = {"pods": POD, "jobset": JOBSET, "runtime": SNAPSHOT, "events": EVENT}
+_MAX_EVENTS = 200
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a document came from: a file (absolute) and its place in it."""
+
+    file: str
+    document: int
+
+
+class Registry:
+    """Keeps the objects of one directory. Thread-safe."""
+
+    def __init__(
+        self,
+        store: Store,
+        status_dir: StatusDir,
+        crds: Sequence[Crd],
+        clock: Callable[[], datetime],
+        namespace: str,
+    ) -> None:
+        self.store = store
+        self._status_dir, self._crds, self._clock, self._namespace = status_dir, tuple(crds), clock, namespace
+        self._lock = threading.RLock()
+        self._write_locks: defaultdict[ObjectKey, threading.Lock] = defaultdict(threading.Lock)
+        self._written: dict[tuple[ObjectKey, str], Any] = {}
+        self._adoptable: dict[tuple[str, str], str] = {}
+        self._runtime_sources: dict[ObjectKey, Source] = {}
+
+    # Reading
+
+    def identify(self, document: JSON) -> ObjectKey:
+        """Return the key of a document. Raises ApiError for a kind that is not ours."""
+        return identify(document, self._crds, self._namespace)
+
+    def get_case(self, key: ObjectKey) -> Case | None:
+        """Return all that is stored of a job, or None. A job's first case takes the snapshot of its runtime."""
+        with self._lock:
+            job = self.store.get(key)
+            if job is None:
+                return None
+            runtime = self._get_snapshot(key, job)
+            return Case(job, runtime, tuple(self._pods(key)), self.store.get(_part(key, REPORT)))
+
+    def find_job(self, uid: str) -> ObjectKey | None:
+        """Return the job with this uid, or None."""
+        jobs = (j for j in self.store.list(TRAIN_JOB) if get_metadata(j).get("uid") == uid)
+        return next((_key_of(job) for job in jobs), None)
+
+    def list_jobs(self) -> list[ObjectKey]:
+        """Return the keys of all stored jobs."""
+        return [_key_of(job) for job in self.store.list(TRAIN_JOB)]
+
+    def get_runtime_file(self, key: ObjectKey) -> str:
+        """Return the file that a runtime came from. Raises KeyError."""
+        return self._runtime_sources[key].file
+
+    def find_source(self, key: ObjectKey) -> str | None:
+        """Return the file that a job came from."""
+        source = find(self.store.get(_part(key, REPORT)), "status", "source", "file")
+        return str(source) if source is not None else None
+
+    # Writing
+
+    def load(self, adoptable: Mapping[tuple[str, str], str]) -> None:
+        """Take up what an earlier run left on disk.
+
+        `adoptable` gives the uids found on the engine by namespace and name, for jobs whose status was lost.
+        """
+        self._adoptable = dict(adoptable)
+        for stored in self._status_dir.read_jobs():
+            if stored.report is not None:
+                self.store.put(ObjectKey(REPORT, stored.namespace, stored.name), stored.report)
+            if stored.job is None:
+                continue
+            key = ObjectKey(TRAIN_JOB, stored.namespace, stored.name)
+            self.store.put(key, stored.job)
+            for part, kind in _PARTS.items():
+                for child in self._status_dir.read_part(key.namespace, key.name, part):
+                    self.store.put(self._child_key(key, kind, child), child)
+
+    def apply(self, document: JSON, source: Source) -> Admitted:
+        """Create or update an object. Raises ApiError; a job that was there before stays as it was."""
+        key = self.identify(document)
+        with self._lock:
+            old = self.store.get(key)
+            admitted = admit(document, old, self._crds, self.store.get, self._namespace)
+            self.store.put(key, self._finish(key, admitted.document, old))
+            if key.kind == TRAIN_JOB:
+                self._accept(key, source, admitted.warnings)
+            else:
+                self._runtime_sources[key] = source
+        if key.kind == TRAIN_JOB:
+            self._write(key)
+        return admitted
+
+    def reject(self, key: ObjectKey, source: Source, error: ApiError, errors: Sequence[JSON]) -> None:
+        """Say why a TrainJob's file is refused; `errors` are the causes with their positions."""
+        with self._lock:
+            report = self.store.get(_part(key, REPORT)) or wrap_report(key.namespace, key.name, {})
+            conditions = find(report, "status", "conditions") or []
+            conditions = set_condition(conditions, "Accepted", False, error.reason, str(error), self._clock())
+            status = {
+                "phase": str(Phase.REJECTED),
+                **(report.get("status") or {}),
+                "conditions": conditions,
+                "source": {"file": source.file, "document": source.document},
+                "errors": list(errors),
+            }
+            self.store.put(_part(key, REPORT), {**report, "status": status})
+        self._write(key)
+
+    def delete(self, key: ObjectKey) -> None:
+        """Delete an object; a job stays, marked, until nothing of it is left on the engine."""
+        with self._lock:
+            job = self.store.get(key)
+            if job is not None and key.kind != TRAIN_JOB:
+                self.store.delete(key)
+            elif job is not None and not get_metadata(job).get("deletionTimestamp"):
+                self.store.put(key, put(job, ("metadata", "deletionTimestamp"), format_time(self._clock())))
+        if job is None:
+            self.forget(key)  # it was never accepted: there is only its report
+
+    def record(self, key: ObjectKey, decision: Decision, notes: Sequence[Note], engine: JSON) -> None:
+        """Store what a pass found to be true; the documents change only if that is news."""
+        with self._lock:
+            job = self.store.get(key)
+            if job is None:
+                return
+            if decision.status is not None:
+                self.store.put(key, {**job, "status": decision.status} if decision.status else job)
+            if decision.report is not None:
+                self._merge_report(key, decision.report, engine)
+            if decision.jobset is not None:
+                self.store.put(_part(key, JOBSET), decision.jobset)
+            self._replace_pods(key, decision.pods)
+            for note in notes:
+                self._note(key, note)
+        self._write(key)
+
+    def warn(self, key: ObjectKey, note: Note) -> None:
+        """Record one event of a job that no decision could be made about."""
+        with self._lock:
+            self._note(key, note)
+        self._write(key)
+
+    def report_problem(self, key: ObjectKey, reason: str, message: str) -> None:
+        """Say in the report why nothing can be known of the job just now."""
+        with self._lock:
+            report = self.store.get(_part(key, REPORT))
+            if report is None:
+                return
+            conditions = find(report, "status", "conditions") or []
+            conditions = set_condition(conditions, "Running", False, reason, message, self._clock())
+            self.store.put(_part(key, REPORT), put(report, ("status", "conditions"), conditions))
+        self._write(key)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Remove everything that is stored of a job, on disk too."""
+        with self._write_locks[key], self._lock:
+            for pod in self._pods(key):
+                self.store.delete(self._child_key(key, POD, pod))
+            for event in self._events(key):
+                self.store.delete(self._child_key(key, EVENT, event))
+            for kind in (JOBSET, SNAPSHOT, REPORT):
+                self.store.delete(_part(key, kind))
+            self.store.delete(key)
+            for written in [w for w in self._written if w[0] == key]:
+                del self._written[written]
+            self._status_dir.forget(key.namespace, key.name)
+
+    # Parts
+
+    def _finish(self, key: ObjectKey, document: JSON, old: JSON | None) -> JSON:
+        """Add what only the server says: uid, creation, generation, and the status there was."""
+        before = get_metadata(old or {})
+        uid = before.get("uid") or self._adoptable.pop((key.namespace, key.name), None) or str(uuid.uuid4())
+        same_spec = old is None or old.get("spec") == document.get("spec")
+        metadata = {
+            **get_metadata(document),
+            "uid": uid,
+            "generation": int(before.get("generation", 1)) + (not same_spec),
+            "creationTimestamp": before.get("creationTimestamp") or format_time(self._clock()),
+        }
+        finished = {**document, "metadata": metadata}
+        return {**finished, "status": old["status"]} if old and "status" in old else finished
+
+    def _accept(self, key: ObjectKey, source: Source, warnings: Sequence[str]) -> None:
+        report = self.store.get(_part(key, REPORT)) or wrap_report(key.namespace, key.name, {})
+        status = {k: v for k, v in (report.get("status") or {}).items() if k not in ("errors", "warnings")}
+        conditions = set_condition(
+            status.get("conditions") or [], "Accepted", True, "Admitted", "the manifest was admitted", self._clock()
+        )
+        if status.get("phase", Phase.REJECTED) == Phase.REJECTED:
+            status["phase"] = str(Phase.PENDING)
+        status |= {"conditions": conditions, "source": {"file": source.file, "document": source.document}}
+        if warnings:
+            status["warnings"] = list(warnings)
+        self.store.put(_part(key, REPORT), {**report, "status": status})
+
+    def _merge_report(self, key: ObjectKey, report: JSON, engine: JSON) -> None:
+        """Store a pass's report; what admission said of the file stays as it is now."""
+        current = (self.store.get(_part(key, REPORT)) or {}).get("status") or {}
+        running = [c for c in report["status"]["conditions"] if c["type"] == "Running"]
+        kept = {k: current[k] for k in ("source", "warnings", "errors") if k in current}
+        conditions = upsert(current.get("conditions") or [], running, "type")
+        self.store.put(
+            _part(key, REPORT),
+            {**report, "status": {**report["status"], "conditions": conditions, "engine": engine, **kept}},
+        )
+
+    def _replace_pods(self, key: ObjectKey, pods: Sequence[JSON]) -> None:
+        wanted = {self._child_key(key, POD, pod): pod for pod in pods}
+        for old in self._pods(key):
+            if (old_key := self._child_key(key, POD, old)) not in wanted:
+                self.store.delete(old_key)
+        for pod_key, pod in wanted.items():
+            self.store.put(pod_key, pod)
+
+    def _note(self, key: ObjectKey, note: Note) -> None:
+        now = format_time(self._clock())
+        digest = hashlib.sha256(f"{note.reason}/{note.message}".encode()).hexdigest()[:16]
+        event_key = ObjectKey(EVENT, key.namespace, f"{key.name}.{digest}")
+        old = self.store.get(event_key)
+        event = {
+            "apiVersion": "v1",
+            "kind": EVENT,
+            "metadata": {
+                "name": event_key.name,
+                "namespace": key.namespace,
+                "creationTimestamp": find(old, "metadata", "creationTimestamp") or now,
+            },
+            "involvedObject": {"kind": TRAIN_JOB, "namespace": key.namespace, "name": key.name},
+            "type": note.type,
+            "reason": note.reason,
+            "message": note.message,
+            "count": int(find(old, "count") or 0) + 1,
+            "firstTimestamp": find(old, "firstTimestamp") or now,
+            "lastTimestamp": now,
+            "source": {"component": "trainlet"},
+        }
+        self.store.put(event_key, event)
+        for extra in self._events(key)[:-_MAX_EVENTS]:
+            self.store.delete(self._child_key(key, EVENT, extra))
+
+    def _get_snapshot(self, key: ObjectKey, job: JSON) -> JSON:
+        snapshot = self.store.get(_part(key, SNAPSHOT))
+        if snapshot is not None:
+            return snapshot
+        ref = RuntimeRef.of(job["spec"]["runtimeRef"])
+        live = self.store.get(ref.key(key.namespace))
+        if live is None:
+            raise ApiError(
+                f"not found {ref.kind} specified in TrainJob: {ref.name}",
+                code=404,
+                reason="NotFound",
+                remedy="put the runtime into the watched directory",
+            )
+        return self.store.put(_part(key, SNAPSHOT), live)
+
+    def _pods(self, key: ObjectKey) -> list[JSON]:
+        pods = self.store.list(POD, key.namespace)
+        return [pod for pod in pods if find(pod, "metadata", "labels", labels.JOBSET_NAME) == key.name]
+
+    def _events(self, key: ObjectKey) -> list[JSON]:
+        events = self.store.list(EVENT, key.namespace)
+        mine = [event for event in events if find(event, "involvedObject", "name") == key.name]
+        return sorted(mine, key=lambda event: (event["lastTimestamp"], int(event["metadata"]["resourceVersion"])))
+
+    def _child_key(self, key: ObjectKey, kind: str, child: JSON) -> ObjectKey:
+        name = str(get_metadata(child)["name"]) if kind in (POD, EVENT) else key.name
+        return ObjectKey(kind, key.namespace, name)
+
+    def _write(self, key: ObjectKey) -> None:
+        """Bring the job's documents up to the store, each only if it changed."""
+        with self._write_locks[key]:
+            with self._lock:
+                main = [o for o in (self.store.get(key), self.store.get(_part(key, REPORT))) if o is not None]
+                parts: dict[str, list[JSON]] = {
+                    "pods": self._pods(key),
+                    "jobset": [o for o in (self.store.get(_part(key, JOBSET)),) if o is not None],
+                    "runtime": [o for o in (self.store.get(_part(key, SNAPSHOT)),) if o is not None],
+                    "events": self._events(key),
+                }
+            for part, objects in parts.items():
+                if self._is_news(key, part, objects):
+                    self._status_dir.write_part(key.namespace, key.name, part, objects)
+            if main and self._is_news(key, "job", main):
+                self._status_dir.write_job(key.namespace, key.name, main)
+
+    def _is_news(self, key: ObjectKey, part: str, objects: Sequence[JSON]) -> bool:
+        if self._written.get((key, part), []) == objects:
+            return False
+        self._written[(key, part)] = list(objects)
+        return True
+
+
+def is_runtime(key: ObjectKey) -> bool:
+    """Tell whether the key is a runtime's."""
+    return key.kind in RUNTIME_KINDS
+
+
+def describe_errors(error: ApiError) -> list[FieldError]:
+    """Return the causes of a refusal; one without any is its own cause."""
+    return list(error.causes) or [FieldError("", "Invalid value", error.what)]
+
+
+def _part(key: ObjectKey, kind: str) -> ObjectKey:
+    return ObjectKey(kind, key.namespace, key.name)
+
+
+def _key_of(job: JSON) -> ObjectKey:
+    metadata = get_metadata(job)
+    return ObjectKey(TRAIN_JOB, metadata["namespace"], metadata["name"])
