@@ -37,7 +37,9 @@ class EngineKind:
 KINDS = {
     kind.name: kind
     for kind in (
-        EngineKind("docker", "TRAINLET_TEST_DOCKER", _CONTAINERS | {"limits", "oom", "network-events"}),
+        EngineKind(
+            "docker", "TRAINLET_TEST_DOCKER", _CONTAINERS | {"limits", "oom", "network-events", "loses-networks"}
+        ),
         EngineKind("podman", "TRAINLET_TEST_PODMAN", _CONTAINERS | {"limits"}),
         EngineKind("podman-rootless", "TRAINLET_TEST_PODMAN_ROOTLESS", _CONTAINERS),
         EngineKind("process", "", frozenset()),

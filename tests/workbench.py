@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from engines import IMAGE, EngineKind
-from waiting import wait_for
-
 from trainlet.engine.base import Engine, SubnetTaken
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
 from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from waiting import wait_for
 
 _POOL = ip_network("10.213.0.0/16")
 

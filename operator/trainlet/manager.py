@@ -49,10 +49,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def build_registry(settings: Settings) -> Registry:
+def build_registry(settings: Settings, status_dir: StatusDir | None = None) -> Registry:
     """Return a registry with the runtimes of the built-in manifests and of the runtime sources, and no jobs."""
     crds = [parse_crd(document) for document in read_crds()]
-    registry = Registry(Store(), StatusDir(settings.status_path), crds, now, settings.namespace)
+    status_dir = status_dir or StatusDir(settings.status_path)
+    registry = Registry(Store(), status_dir, crds, now, settings.namespace)
     for path in [data_dir("manifests") / "runtimes", *map(_get_source_path, settings.runtime_source)]:
         load_runtimes(registry, path)
     return registry
@@ -84,13 +85,19 @@ def load_runtimes(registry: Registry, path: Path) -> None:
             log.warning("runtime source %s: %s", file, error)
 
 
-def list_runtimes(settings: Settings) -> list[tuple[str, JSON]]:
-    """Return every runtime that a TrainJob may name, with the file it comes from."""
-    registry = build_registry(settings)
+def load_directory(registry: Registry, settings: Settings, skipped: frozenset[Path] = frozenset()) -> None:
+    """Put the runtimes of the watched directory into the registry, without those of the skipped files (absolute)."""
     with contextlib.suppress(OSError):
         excluded = frozenset({settings.status_path, settings.workspace_path})
         for path in scan_directory(settings.dir, excluded).files:
-            load_runtimes(registry, path)
+            if path not in skipped:
+                load_runtimes(registry, path)
+
+
+def list_runtimes(settings: Settings) -> list[tuple[str, JSON]]:
+    """Return every runtime that a TrainJob may name, with the file it comes from."""
+    registry = build_registry(settings)
+    load_directory(registry, settings)
     runtimes = [runtime for kind in RUNTIME_KINDS for runtime in registry.store.list(kind)]
     return [(registry.get_runtime_file(registry.identify(runtime)), runtime) for runtime in runtimes]
 

@@ -91,6 +91,13 @@ class Registry:
         source = find(self.store.get(_part(key, REPORT)), "status", "source", "file")
         return str(source) if source is not None else None
 
+    def judge(
+        self, document: JSON, old: JSON | None = None, nearer: Mapping[ObjectKey, JSON] | None = None
+    ) -> Admitted:
+        """Admit a document without storing it; runtimes in `nearer` hide those of the store. Raises ApiError."""
+        runtimes = nearer or {}
+        return admit(document, old, self._crds, lambda key: runtimes.get(key) or self.store.get(key), self._namespace)
+
     # Writing
 
     def load(self, adoptable: Mapping[tuple[str, str], str]) -> None:
@@ -115,7 +122,7 @@ class Registry:
         key = self.identify(document)
         with self._lock:
             old = self.store.get(key)
-            admitted = admit(document, old, self._crds, self.store.get, self._namespace)
+            admitted = self.judge(document, old)
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
                 self._accept(key, source, admitted.warnings)

@@ -5,6 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+
 from engines import KINDS, EngineKind, open_engine
 from workbench import Bench
 

@@ -6,16 +6,17 @@ Streams (logs and events) are in test_engine_streams.py. What only some engines 
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_network
 
 import pytest
-from waiting import wait_for
-from workbench import Bench
 
 from trainlet.engine.base import ImageMissing, NameTaken, Owner, PullFailed, StartFailed, SubnetTaken
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState
 from trainlet.planning.specs import Limits, Mount
+from waiting import wait_for
+from workbench import Bench
 
 pytestmark = pytest.mark.engine
 
@@ -60,9 +61,10 @@ def test_a_command_that_is_not_there_counts_as_127(bench: Bench) -> None:
     try:
         bench.engine.start_container(id)
     except StartFailed as error:
-        assert error.exit_code == 127
+        code = error.exit_code
     else:  # the init inside the container was the one to find out
-        assert bench.wait_exit(spec).exit_code == 127
+        code = bench.wait_exit(spec).exit_code
+    assert code == 127
 
 
 def test_args_are_given_to_the_command(bench: Bench) -> None:
@@ -167,6 +169,18 @@ def test_removal_is_prompt_whatever_the_program_does(bench: Bench) -> None:
     bench.engine.remove_container(id)
     assert bench.find(spec) is None
     assert time.monotonic() - started < 5
+
+
+def test_removing_and_stopping_may_meet_the_end_at_any_moment(bench: Bench) -> None:
+    def live(number: int) -> None:
+        spec = bench.spec(f"import time; time.sleep({number / 50})", name=f"node-{number}")
+        id = bench.run(spec)
+        bench.engine.stop_container(id)
+        bench.engine.remove_container(id)
+        assert bench.find(spec) is None
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(live, range(16)))
 
 
 def test_values_arrive_as_they_were_written(bench: Bench) -> None:
@@ -317,7 +331,7 @@ def test_an_image_is_here_or_missing(bench: Bench) -> None:
 
 @pytest.mark.needs("images")
 def test_an_image_that_cannot_be_had_says_why(bench: Bench) -> None:
-    with pytest.raises(PullFailed, match="refused|registry"):
+    with pytest.raises(PullFailed, match=r"refused|registry"):
         bench.engine.pull_image("localhost:1/no/such-image:1", lambda *_: None)
 
 
@@ -351,8 +365,6 @@ def test_nodes_have_their_addresses_and_names_at_once(bench: Bench) -> None:
 
 def addresses_of(subnet: str) -> tuple[str, str]:
     """Return the addresses of ranks 0 and 1."""
-    from ipaddress import ip_network
-
     block = ip_network(subnet)
     return str(block[2]), str(block[3])
 
@@ -379,3 +391,18 @@ def test_a_container_whose_network_is_gone_can_be_made_again(bench: Bench) -> No
     assert bench.wait_exit(spec).exit_code == 0
     assert bench.read(id) == ["ran"]
     wait_for(lambda: bench.see(spec).networks == {network.name}, "the attachment")
+
+
+@pytest.mark.needs("loses-networks")
+def test_a_container_that_lost_its_network_before_it_started_can_use_the_new_one(bench: Bench) -> None:
+    network = bench.make_network()
+    spec = bench.spec("print('ran')", network=network.name, address=addresses_of(network.subnet)[0])
+    id = bench.create(spec)
+    bench.engine.remove_network(network.id)
+    with pytest.raises(EngineError, match="not found") as caught:
+        bench.engine.start_container(id)
+    assert not isinstance(caught.value, StartFailed)
+    assert bench.see(spec).exit_code is None, "the job is not to blame"
+    bench.engine.create_network(bench.network_spec(network.subnet))
+    bench.engine.start_container(id)
+    assert bench.wait_exit(spec).exit_code == 0

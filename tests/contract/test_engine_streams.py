@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from engines import open_engine
-from waiting import wait_for
-from workbench import Bench
 
+from engines import open_engine
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
 from trainlet.planning.observed import ContainerState
+from waiting import wait_for
+from workbench import Bench
 
 pytestmark = pytest.mark.engine
 
@@ -37,9 +37,18 @@ def test_both_streams_are_read_with_their_times(bench: Bench) -> None:
     assert all(line.time is not None and line.time >= before for line in lines)
 
 
-def test_the_tail_is_the_last_lines(bench: Bench) -> None:
-    id = ended(bench, "for n in range(50): print(n)")
-    assert [line.text for line in bench.engine.read_logs(id, tail=3)] == ["47", "48", "49"]
+@pytest.mark.parametrize("follow", [False, True])
+@pytest.mark.parametrize(("tail", "expected"), [(1, ["49"]), (3, ["47", "48", "49"]), (0, [])])
+def test_the_tail_is_the_last_lines(bench: Bench, tail: int, expected: list[str], follow: bool) -> None:
+    in_pieces = "import sys\nfor n in range(50):\n    for piece in (*str(n), '\\n'): sys.stdout.write(piece)"
+    id = ended(bench, in_pieces)
+    assert [line.text for line in bench.engine.read_logs(id, tail=tail, follow=follow)] == expected
+
+
+def test_a_tail_that_is_longer_than_the_log_is_the_log(bench: Bench) -> None:
+    id = ended(bench, "for n in range(3): print(n)")
+    assert [line.text for line in bench.engine.read_logs(id, tail=3)] == ["0", "1", "2"]
+    assert [line.text for line in bench.engine.read_logs(id, tail=9, follow=True)] == ["0", "1", "2"]
 
 
 def test_since_leaves_out_what_is_older(bench: Bench) -> None:
@@ -121,8 +130,8 @@ def await_stream(bench: Bench, seen: "queue.Queue[str]") -> None:
     wait_for(poke, "the stream to open", 20)
 
 
-def drain(seen: "queue.Queue[str]", owner: str) -> None:
-    """Forget what has come, until nothing more of this owner comes for a moment."""
+def drain(seen: "queue.Queue[str]") -> None:
+    """Forget what has come, until nothing more comes for a moment."""
     try:
         while seen.get(timeout=1):
             pass
@@ -137,11 +146,11 @@ def test_start_exit_and_removal_wake_up_and_the_new_state_is_seen(bench: Bench) 
         spec = bench.spec(SLEEP)
         id = bench.run(spec)
         await_event(seen, bench.owner)
-        drain(seen, bench.owner)
+        drain(seen)
         bench.engine.kill_container(id)
         await_event(seen, bench.owner)
         assert bench.see(spec).state is ContainerState.EXITED, "a reader woken by the event must find the end"
-        drain(seen, bench.owner)
+        drain(seen)
         bench.engine.remove_container(id)
         await_event(seen, bench.owner)
         assert bench.find(spec) is None
@@ -154,7 +163,7 @@ def test_a_network_s_removal_wakes_up(bench: Bench) -> None:
         await_stream(bench, seen)
         network = bench.make_network()
         watcher.observe(bench.owner)
-        drain(seen, bench.owner)
+        drain(seen)
         bench.engine.remove_network(network.id)
         await_event(seen, bench.owner)
 

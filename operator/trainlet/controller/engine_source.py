@@ -4,7 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
@@ -28,6 +29,16 @@ class Outage:
     end: datetime | None = None
 
 
+def read_boot_time(path: Path = Path("/proc/stat")) -> datetime | None:
+    """Return when this machine was started, or None where the kernel does not tell."""
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    seconds = next((line.split()[1] for line in lines if line.startswith("btime ")), None)
+    return datetime.fromtimestamp(int(seconds), UTC) if seconds else None
+
+
 class EngineSource:
     """A thread that follows the engine's events and knows when the engine was away."""
 
@@ -41,6 +52,7 @@ class EngineSource:
         self._engine, self._clock, self._wake, self._wake_all = engine, clock, wake, wake_all
         self._stopping = threading.Event()
         self._outages: list[Outage] = []
+        self._booted_at = read_boot_time()
         self._thread = threading.Thread(target=self._run, name="engine-events", daemon=True)
 
     def start(self) -> None:
@@ -52,10 +64,12 @@ class EngineSource:
         self._stopping.set()
         self._thread.join(timeout_seconds)
 
-    def mark_disrupted(self, container: ObservedContainer) -> bool:
-        """Tell whether a container was ended by its engine going down, rather than by itself."""
+    def is_disrupted(self, container: ObservedContainer) -> bool:
+        """Tell whether a container was ended by its engine or its machine going down, rather than by itself."""
         if container.state is not ContainerState.EXITED or container.exit_code not in _SIGNAL_EXITS:
             return False
+        if self._booted_at and container.started_at and container.started_at < self._booted_at:
+            return True
         ended = container.finished_at
         return ended is not None and any(
             outage.start - SHUTDOWN_LEAD <= ended <= (outage.end or self._clock()) + timedelta(seconds=5)

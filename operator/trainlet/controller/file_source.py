@@ -70,11 +70,15 @@ class FileSource:
 
     def start(self) -> None:
         """Take over what is stored, look once at everything, then start to follow."""
+        self.take_over()
+        self._thread.start()
+
+    def take_over(self) -> None:
+        """Bring what an earlier run stored up to the directory, without following it."""
         for key in self._registry.list_jobs():
             file = self._registry.find_source(key)
             self._owners[key] = Source(file or "", 0)
         self.scan()
-        self._thread.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """Stop following."""

@@ -70,7 +70,7 @@ class Reconciler:
         uid = str(find(case.job, "metadata", "uid"))
         observed = self.engine.observe(uid)
         containers = tuple(
-            replace(c, disrupted=True) if self.engine_source.mark_disrupted(c) else c for c in observed.containers
+            replace(c, disrupted=True) if self.engine_source.is_disrupted(c) else c for c in observed.containers
         )
         images = {} if is_finished(case.job.get("status") or {}) else self.images.look(_find_images(case))
         return replace(observed, containers=containers, images=images)

@@ -9,14 +9,16 @@ from trainlet.kube.errors import TrainletError
 def create_workspace(path: Path, owner_uid: str) -> None:
     """Make the job's directory; one that an earlier job of the name left is set aside under that job's uid.
 
-    The owner stands in a file beside the directory, because the directory itself is the user's.
+    The owner stands in a file beside the directory, because the directory itself is the user's. A directory
+    without an owner was prepared by the user for this job.
     """
     owner_file = path.parent / f".{path.name}.owner"
     try:
-        if path.exists() and (owner := _read_owner(owner_file)) != owner_uid:
+        owner = _read_owner(owner_file)
+        if owner not in ("", owner_uid) and path.exists():
             _set_aside(path, owner)
         path.mkdir(parents=True, exist_ok=True)
-        if _read_owner(owner_file) != owner_uid:
+        if owner != owner_uid:
             write_atomic(owner_file, f"{owner_uid}\n")
     except OSError as error:
         raise TrainletError(
@@ -30,7 +32,7 @@ def _read_owner(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8").strip()
     except FileNotFoundError:
-        return "unknown"
+        return ""
 
 
 def _set_aside(path: Path, owner: str) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainlet.documents.parse import parse_documents, resolve_scalar
+from trainlet.documents.parse import ParseError, parse_documents, resolve_scalar
 from trainlet.documents.syntax import Node, Section, read_sections
 from trainlet.documents.write import dump_documents
 from trainlet.kube.errors import TrainletError
@@ -48,7 +48,7 @@ def set_field(text: str, document_index: int, path: Sequence[str | int], value: 
 
 
 def splice_block(text: str, document_index: int, key: str, block: Mapping[str, Any]) -> str:
-    """Return the text with this top-level key replaced, or added at the document's end. Raises EditError, ParseError."""
+    """Return the text with this top-level block replaced, or added at the end. Raises EditError, ParseError."""
     values, section = _read(text, document_index)
     expected = {**values, document_index: _put(values.get(document_index), (key,), block)}
     entry = section.root.find_entry(key)
@@ -107,14 +107,19 @@ def _parse(text: str) -> Values:
 
 
 def _check(new: str, expected: Values) -> str:
-    # Compared as JSON, where true is not 1.
-    try:
-        found = json.dumps(_parse(new), sort_keys=True)
-    except TrainletError:
-        found = ""
-    if found != json.dumps(expected, sort_keys=True):
-        raise EditError("the file is written in a way that this edit could damage")
-    return new
+    with contextlib.suppress(ParseError):
+        if _is_same(_parse(new), expected):
+            return new
+    raise EditError("the file is written in a way that this edit could damage")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Tell whether two documents are equal; to Python 1 is True."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_is_same, one, other))
+    return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
 def _put(document: Any, path: Sequence[str | int], value: Any) -> Any:

@@ -6,7 +6,7 @@ process. Nothing here knows what the documents mean.
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,13 +67,28 @@ def _decode(data: bytes) -> str:
         raise ParseError("this byte is not UTF-8", line, column, "save the file as UTF-8") from None
 
 
+def _locate_character(text: str, position: int) -> tuple[int, int]:
+    before = text[:position]
+    return before.count("\n") + 1, position - before.rfind("\n")
+
+
+@dataclass(frozen=True)
+class _Anchor:
+    """A value that aliases repeat: `size` in values and `height` in levels, its own aliases followed."""
+
+    value: Any
+    size: int
+    height: int
+
+
 class _Builder:
     """Turns one stream of parser events into documents."""
 
     def __init__(self, text: str) -> None:
         self.events = self._read(text)
         self.nodes = 0
-        self.anchors: dict[str, tuple[Any, int]] = {}
+        self.deepest = 0
+        self.anchors: dict[str, _Anchor] = {}
         self.positions: dict[Path, tuple[int, int]] = {}
 
     @staticmethod
@@ -86,8 +101,9 @@ class _Builder:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
             raise ParseError(f"not valid YAML: {error.problem or error.context}", line, column) from None
-        except yaml.YAMLError as error:
-            raise ParseError(f"not valid YAML: {error}", 1, 1) from None
+        except yaml.reader.ReaderError as error:
+            what = f"not valid YAML: the character #x{error.character:04x} is not allowed"
+            raise ParseError(what, *_locate_character(text, error.position)) from None
         finally:
             loader.dispose()
 
@@ -106,9 +122,10 @@ class _Builder:
     def _build_node(self, event: Any, path: Path, depth: int) -> Any:
         self.positions[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
-            return self._follow(event)
+            return self._follow(event, depth)
+        nodes, deepest = self.nodes, self.deepest
+        self.deepest = 0
         self._count(event, 1, depth)
-        before = self.nodes
         if isinstance(event, yaml.ScalarEvent):
             value = self._build_scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -116,7 +133,8 @@ class _Builder:
         else:
             value = self._build_mapping(path, depth)
         if event.anchor:
-            self.anchors[event.anchor] = (value, self.nodes - before + 1)
+            self.anchors[event.anchor] = _Anchor(value, self.nodes - nodes, self.deepest - depth)
+        self.deepest = max(self.deepest, deepest)
         return value
 
     def _build_sequence(self, path: Path, depth: int) -> list[Any]:
@@ -156,23 +174,21 @@ class _Builder:
 
     def _build_scalar(self, event: Any) -> Any:
         plain = event.implicit[0] and not event.style
-        try:
-            value = resolve_scalar(event.value) if plain else event.value
-        except ValueError as error:
-            raise self._fail(event, str(error)) from None
+        value = resolve_scalar(event.value) if plain else event.value
         if isinstance(value, float) and not math.isfinite(value):
             raise self._fail(event, f"{event.value} is not a JSON number", "quote it if it is text")
         return value
 
-    def _follow(self, event: Any) -> Any:
-        if event.anchor not in self.anchors:
+    def _follow(self, event: Any, depth: int) -> Any:
+        anchor = self.anchors.get(event.anchor)
+        if anchor is None:
             raise self._fail(event, f"alias *{event.anchor} has no anchor &{event.anchor} before it")
-        value, size = self.anchors[event.anchor]
-        self._count(event, size, 0)
-        return value
+        self._count(event, anchor.size, depth + anchor.height)
+        return anchor.value
 
     def _count(self, event: Any, nodes: int, depth: int) -> None:
         self.nodes += nodes
+        self.deepest = max(self.deepest, depth)
         if self.nodes > MAX_NODES:
             raise self._fail(event, f"more than {MAX_NODES} values, aliases counted in full", "split the file")
         if depth > MAX_DEPTH:
@@ -189,16 +205,19 @@ _NULL = frozenset({"", "~", "null", "Null", "NULL"})
 _WORDS: dict[Hashable, Any] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FALSE, False), **dict.fromkeys(_NULL)}
 
 #: Plain scalars as kubectl takes them (YAML 1.1 of sigs.k8s.io/yaml); dates and sexagesimals stay text.
-_NUMBERS: tuple[tuple[re.Pattern[str], Callable[[str], Any]], ...] = (
-    (re.compile(r"[-+]?0b[01_]+"), lambda text: int(text, 2)),
-    (re.compile(r"[-+]?0x[0-9a-fA-F_]+"), lambda text: int(text, 16)),
-    (re.compile(r"[-+]?0o[0-7_]+"), lambda text: int(text, 8)),
-    (re.compile(r"[-+]?0[0-7_]+"), lambda text: int(text, 8)),
-    (re.compile(r"[-+]?(?:0|[1-9][0-9_]*)"), lambda text: _clip_integer(int(text))),
-    (re.compile(r"[-+]?(?:\.[0-9]+|[0-9][0-9_]*(?:\.[0-9_]*)?)(?:[eE][-+]?[0-9]+)?"), lambda text: _read_float(text)),
-    (re.compile(r"[-+]?\.(?:inf|Inf|INF)"), lambda _: math.inf),
-    (re.compile(r"\.(?:nan|NaN|NAN)"), lambda _: math.nan),
+_INTEGERS = tuple(
+    (re.compile(pattern), base)
+    for pattern, base in (
+        (r"[-+]?0b[01]+", 2),
+        (r"[-+]?0x[0-9a-fA-F]+", 16),
+        (r"[-+]?0o[0-7]+", 8),
+        (r"[-+]?0[0-7]+", 8),
+        (r"[-+]?(?:0|[1-9][0-9]*)", 10),
+    )
 )
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_LONGEST_INTEGER = len("-0b") + 64
 
 
 def resolve_scalar(text: str) -> Any:
@@ -207,17 +226,24 @@ def resolve_scalar(text: str) -> Any:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
         return text
-    for pattern, convert in _NUMBERS:
-        if pattern.fullmatch(text):
-            return convert(text.replace("_", ""))
-    return text
+    digits = text.replace("_", "")
+    integer = _find_integer(digits)
+    if integer is not None:
+        return integer
+    if _FLOAT.fullmatch(digits):
+        return _read_float(digits)
+    return math.inf if _INFINITE.fullmatch(text) else text
 
 
-def _clip_integer(value: int) -> int | float:
-    # Beyond 64 bits kubectl's JSON numbers are floats.
-    return value if -(2**63) <= value < 2**63 else float(value)
+def _find_integer(digits: str) -> int | None:
+    """Return the 64-bit integer that this is; kubectl reads longer decimal ones as floats and others as text."""
+    if len(digits) > _LONGEST_INTEGER:
+        return None
+    base = next((base for pattern, base in _INTEGERS if pattern.fullmatch(digits)), None)
+    value = int(digits, base) if base is not None else None
+    return value if value is not None and -(2**63) <= value < 2**63 else None
 
 
-def _read_float(text: str) -> int | float:
-    value = float(text)
+def _read_float(digits: str) -> int | float:
+    value = float(digits)
     return int(value) if value.is_integer() and abs(value) < 2**63 else value

@@ -45,18 +45,19 @@ class Section:
 
 def read_sections(text: str) -> list[Section]:
     """Return the documents of a text, those that hold nothing too. Raises yaml.YAMLError."""
-    events = iter(yaml.parse(text, Loader=_Loader))
-    found = [
-        (event.start_mark.index, _read_node(text, next(events), events), next(events).start_mark.index)
-        for event in events
-        if isinstance(event, yaml.DocumentStartEvent)
-    ]
+    events: Iterator[Any] = iter(yaml.parse(text, Loader=_Loader))
+    found = [_read_document(text, event, events) for event in events if isinstance(event, yaml.DocumentStartEvent)]
     starts = [0, *(start for start, _, _ in found[1:])]
     ends = [*starts[1:], len(text)]
     return [
         Section(start, body_end, end, root)
         for start, end, (_, root, body_end) in zip(starts, ends, found, strict=False)
     ]
+
+
+def _read_document(text: str, start: Any, events: Iterator[Any]) -> tuple[int, Node, int]:
+    root = _read_node(text, next(events), events)
+    return start.start_mark.index, root, next(events).start_mark.index
 
 
 def _read_node(text: str, event: Any, events: Iterator[Any]) -> Node:
@@ -71,10 +72,14 @@ def _read_node(text: str, event: Any, events: Iterator[Any]) -> Node:
 
 def _read_collection(text: str, start: Any, events: Iterator[Any]) -> Node:
     is_mapping = isinstance(start, yaml.MappingStartEvent)
-    entries = []
-    while not isinstance(event := next(events), yaml.MappingEndEvent | yaml.SequenceEndEvent):
+    entries: list[tuple[Node, Node]] = []
+    while not _is_end(event := next(events)):
         key = _read_node(text, event, events)
         entries.append((key, _read_node(text, next(events), events) if is_mapping else key))
     # A block's own end mark is where the next thing begins, past comments that are not its own.
     end = event.end_mark.index if start.flow_style else entries[-1][1].end
     return Node(start.start_mark.index, end, None, is_mapping, bool(start.flow_style), tuple(entries))
+
+
+def _is_end(event: Any) -> bool:
+    return isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent)

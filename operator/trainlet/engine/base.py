@@ -104,6 +104,12 @@ class Engine(Protocol):
     def pull_image(self, image: str, progress: PullProgress) -> None:
         """Fetch the image; blocks until it is here. Raises PullFailed with the registry's own words."""
 
+    def import_image(self, name: str, tar: Iterator[bytes]) -> None:
+        """Make an image of this name from the tar stream of a file system, without registry; it replaces one there was.
+
+        The image says nothing of how it is to be started.
+        """
+
     def find_subnets(self) -> frozenset[str]:
         """Return the subnets (CIDR) that this engine's networks have, ours and others'."""
 

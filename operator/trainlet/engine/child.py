@@ -70,6 +70,7 @@ class SocketProcess:
             self._process.kill()
             self._process.wait()
         self._errors.close()
+        self.path.unlink(missing_ok=True)
 
     def _read_last_words(self) -> str:
         end = self._errors.seek(0, os.SEEK_END)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 from trainlet.engine.base import Engine, EngineUnavailable
 from trainlet.engine.child import LONGEST_PATH_BYTES, SocketProcess
+from trainlet.engine.explain import NO_SOCKET
 from trainlet.engine.probe import Attempt, ask_version
 from trainlet.kube.errors import UsageError
 
@@ -25,6 +26,7 @@ _CONTAINER_RUNTIMES = ("docker", "podman")
 _SERVICE_TIMEOUT_SECONDS = 20.0
 _TUNNEL_TIMEOUT_SECONDS = 30.0
 _REMOTE_SOCKETS = {"docker": "/var/run/docker.sock", "podman": "/run/podman/podman.sock"}
+_WITHOUT = "or do without containers: --container-runtime process"
 _SCHEMES = "unix:///path, tcp://host:port, http://host:port or ssh://user@host"
 _REFUSED_SCHEMES = {
     "https": "TLS to a remote engine is not supported: use ssh://user@host, which needs no open port",
@@ -35,13 +37,17 @@ _REFUSED_SCHEMES = {
 
 @dataclass(frozen=True)
 class Surroundings:
-    """All that detection may know of the machine. `system` is as platform.system() says it."""
+    """All that detection may know of the machine. `system` is as platform.system() says it.
+
+    `root` is what absolute paths begin with.
+    """
 
     environ: Mapping[str, str]
     home: Path
     uid: int
     system: str
     state_dir: Path
+    root: Path = Path("/")
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ def find_engine(runtime: str | None, host: str | None, surroundings: Surrounding
         if attempt.ok:
             return _open(attempt, surroundings)
         attempts.append(attempt)
-    podman = shutil.which("podman", path=surroundings.environ.get("PATH", os.defpath))
-    if podman and runtime != "docker" and not host:
+    podman = _find_program("podman", surroundings)
+    if podman and runtime != "docker" and not host and surroundings.system == "Linux":
         try:
             return _start_podman(podman, surroundings)
         except EngineUnavailable as error:
@@ -87,13 +93,14 @@ def find_places(runtime: str | None, surroundings: Surroundings) -> list[Place]:
 
 
 def _list_usual(around: Surroundings) -> list[Place]:
-    environ, home = around.environ, around.home
-    user_runtime = environ.get("XDG_RUNTIME_DIR") or f"/run/user/{around.uid}"
+    environ, home, root = around.environ, around.home, around.root
+    own_runtime = root / f"run/user/{around.uid}"
+    user_runtime = environ.get("XDG_RUNTIME_DIR") or own_runtime
     colima = environ.get("COLIMA_HOME") or f"{home}/.colima"
     machine = f"{home}/.local/share/containers/podman/machine"
     paths = {
         "docker": (
-            "/var/run/docker.sock",
+            root / "var/run/docker.sock",
             f"{user_runtime}/docker.sock",
             f"{home}/.docker/run/docker.sock",
             f"{home}/.docker/desktop/docker.sock",
@@ -104,11 +111,11 @@ def _list_usual(around: Surroundings) -> list[Place]:
         ),
         "podman": (
             f"{user_runtime}/podman/podman.sock",
-            f"/run/user/{around.uid}/podman/podman.sock",
-            "/run/podman/podman.sock",
+            own_runtime / "podman/podman.sock",
+            root / "run/podman/podman.sock",
             f"{machine}/*/podman.sock",
             f"{machine}/podman.sock",
-            f"{environ.get('TMPDIR') or '/tmp'}/podman/*-api.sock",
+            f"{environ.get('TMPDIR') or root / 'tmp'}/podman/*-api.sock",
         ),
     }
     forced = {"docker": environ.get("DOCKER_HOST"), "podman": environ.get("CONTAINER_HOST")}
@@ -151,7 +158,9 @@ def _attempt_all(runtime: str | None, host: str | None, around: Surroundings) ->
     for place in places:
         attempt = _attempt(place, around)
         if runtime and attempt.ok and attempt.runtime != runtime:
-            attempt = Attempt(runtime, place.url, ok=False, error=f"it is {attempt.runtime} that answers here")
+            remedy = f"to use what answers, give --container-runtime {attempt.runtime}"
+            error = f"it is {attempt.runtime} that answers here"
+            attempt = Attempt(runtime, place.url, ok=False, error=error, remedy=remedy)
         yield attempt
 
 
@@ -161,7 +170,7 @@ def _attempt(place: Place, around: Surroundings) -> Attempt:
         with closing(_Way(place.runtime, place.url, around)) as way:
             return ask_version(place.runtime, place.url, way.url)
     except (UsageError, EngineUnavailable) as error:
-        return Attempt(place.runtime, place.url, ok=False, error=str(error))
+        return Attempt(place.runtime, place.url, ok=False, error=error.what, remedy=error.remedy)
 
 
 def _open(attempt: Attempt, around: Surroundings) -> Engine:
@@ -197,9 +206,10 @@ class _Way:
         options = ("BatchMode=yes", "ExitOnForwardFailure=yes", "ConnectTimeout=10", "ServerAliveInterval=15")
         flags = [flag for option in options for flag in ("-o", option)]
         target = f"ssh://{parts.netloc}"
-        if shutil.which("ssh", path=around.environ.get("PATH", os.defpath)) is None:
+        ssh = _find_program("ssh", around)
+        if ssh is None:
             raise UsageError(f"cannot reach {url}: there is no ssh program", remedy="install an OpenSSH client")
-        tunnel = SocketProcess(["ssh", "-N", "-T", *flags, "-L", f"{path}:{remote}", target], path, around.environ)
+        tunnel = SocketProcess([ssh, "-N", "-T", *flags, "-L", f"{path}:{remote}", target], path, around.environ)
         tunnel.wait_ready(_TUNNEL_TIMEOUT_SECONDS)
         self.url, self.close = f"unix://{path}", tunnel.close
 
@@ -221,6 +231,10 @@ def _start_podman(podman: str, around: Surroundings) -> Engine:
     return _build_engine("podman", url, url, service.close)
 
 
+def _find_program(name: str, around: Surroundings) -> str | None:
+    return shutil.which(name, path=around.environ.get("PATH", os.defpath))
+
+
 def _choose_socket_path(stem: str, around: Surroundings) -> Path:
     name = f"{stem}-{secrets.token_hex(4)}.sock"
     path = around.state_dir.absolute() / name
@@ -231,9 +245,12 @@ def _choose_socket_path(stem: str, around: Surroundings) -> Path:
 
 
 def _describe(attempts: list[Attempt]) -> str:
-    tried = "\n".join(f"  {attempt}" for attempt in attempts)
-    return (
-        f"no container engine answers; tried were\n{tried}\n"
-        "Start Docker or Podman, say where it is with --container-host, "
-        "or do without containers: --container-runtime process"
-    )
+    tried = [f"  {attempt}" for attempt in attempts]
+    helps = [f"  {runtime:7} {remedy}" for runtime, remedy in _choose_remedies(attempts).items()]
+    return "\n".join(("no container engine answers; tried were", *tried, "what helps", *helps, f"  {_WITHOUT}"))
+
+
+def _choose_remedies(attempts: list[Attempt]) -> dict[str, str]:
+    """Return one remedy for each runtime: of a socket that is there, if there is one."""
+    told = sorted((each for each in attempts if each.remedy), key=lambda each: each.error != NO_SOCKET)
+    return {each.runtime: each.remedy for each in told}

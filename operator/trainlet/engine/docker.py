@@ -151,6 +151,15 @@ class DockerEngine(HttpEngine):
         headers = {"X-Registry-Auth": header.decode()} if header else {}
         yield from wire.decode_json_lines(self._stream("POST", "images/create", query, PULL_SILENCE_SECONDS, headers))
 
+    def import_image(self, name: str, tar: Iterator[bytes]) -> None:
+        """Make an image from the tar stream of a file system."""
+        repository, tag = parse_repository_tag(name)
+        with self._asking(f"import image {name}") as api:
+            reply = api.import_image_from_data(tar, repository=repository, tag=tag or "latest")
+        for message in wire.decode_json_lines([reply.encode()]):
+            if "error" in message:  # the status was sent before the stream was read
+                raise EngineError(f"could not import image {name}: {message['error']}", where=self.endpoint)
+
     def create_network(self, spec: NetworkSpec) -> None:
         """Make a bridge network with Docker's own DNS."""
         try:

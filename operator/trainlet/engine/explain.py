@@ -49,9 +49,9 @@ _START_FAILURES = tuple(
         (r"not a directory.*mount|are you trying to mount a directory", 128, _MOUNT_KIND),
         (r"unable to set memory limit|memory limit too low|minimum memory limit", 128, _MEMORY),
         (r"executable file .*not found|command that was not found", 127, _COMMAND),
-        (r"(exec|stat) .*no such file or directory.*(unknown|not found)", 127, _COMMAND),
-        (r"(exec|stat)[: ].*permission denied|cannot be invoked", 126, "make the command executable"),
-        (r"(exec|stat) .*is a directory", 126, "the command is a directory: name a program"),
+        (r"exec:? [\"/].*no such file or directory", 127, _COMMAND),
+        (r"exec:? [\"/].*permission denied|open executable|cannot be invoked", 126, "make it executable"),
+        (r"exec:? [\"/].*is a directory", 126, "the command is a directory: name a program"),
     )
 )
 
@@ -103,10 +103,11 @@ _PERMIT = {
     "docker": "`sudo usermod -aG docker $USER`, then log in again or run `newgrp docker`",
     "podman": "use your own service: `systemctl --user start podman.socket`; only root may use root's",
 }
+NO_SOCKET = "there is no such socket"
 _UNREACHABLE = {
-    errno.ENOENT: ("there is no such socket", _START),
+    errno.ENOENT: (NO_SOCKET, _START),
     errno.ENOTSOCK: ("that is not a socket", _START),
-    errno.ECONNREFUSED: ("the socket is there, but nobody answers", _START),
+    errno.ECONNREFUSED: ("nobody answers (connection refused)", _START),
     errno.ECONNRESET: ("the connection was cut", _START),
     errno.EPIPE: ("the connection was cut", _START),
     errno.EACCES: ("permission denied on the socket", _PERMIT),

@@ -18,9 +18,10 @@ from trainlet.engine.explain import Refused
 POOL_SIZE = 32
 #: An engine that unpacks a large layer says nothing for minutes.
 PULL_SILENCE_SECONDS = 900.0
-#: What a signal is refused with when there is nothing left to get it; Podman says the latter with a 500.
+#: What a signal is refused with when there is nothing left to get it.
 _GONE_OR_ENDED = (404, 409)
-_ENDED_TEXT = "can only kill running containers"
+#: Podman's words, under a 500, for what came too late because the container has just ended.
+ENDED_TEXT = "container state improper"
 
 
 class HttpEngine(ABC):
@@ -70,7 +71,7 @@ class HttpEngine(ABC):
         try:
             self._signal(id, signal)
         except Refused as refused:
-            if refused.status not in _GONE_OR_ENDED and _ENDED_TEXT not in refused.text:
+            if refused.status not in _GONE_OR_ENDED and ENDED_TEXT not in refused.text:
                 raise
 
     def read_logs(

@@ -7,9 +7,12 @@ networks by name, which it keeps unique.
 import json
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 from urllib.parse import quote
 
@@ -18,9 +21,9 @@ from podman.api.client import APIClient
 from podman.errors import PodmanError
 
 from trainlet.engine import explain, podman_wire, wire
-from trainlet.engine.base import EngineEvent, NameTaken, Owner, PullProgress, SubnetTaken
+from trainlet.engine.base import EngineEvent, LogLine, NameTaken, Owner, PullProgress, SubnetTaken
 from trainlet.engine.explain import Refused
-from trainlet.engine.http import POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
+from trainlet.engine.http import ENDED_TEXT, POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
 from trainlet.engine.owners import is_ours, read_owners
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
@@ -69,14 +72,17 @@ class PodmanEngine(HttpEngine):
 
     def ping(self) -> str:
         """Return the engine's version."""
-        return str(self._ask("GET", "version", "ask for its version")["Version"])
+        with self._asking("ask for its version") as client:
+            # The version call would run half a dozen programs to ask for theirs.
+            return str(client.get("_ping").headers["Libpod-API-Version"])
 
     def observe(self, owner_uid: str) -> Observed:
         """Return what carries this owner's label: two list calls, and one more for each that was killed."""
         label = f"{labels.OWNER_UID}={owner_uid}"
         rows, networks = self._list("containers", label), self._list("networks", label)
+        containers = (self._see(row) for row in rows)
         return Observed(
-            containers=tuple(sorted((self._see(row) for row in rows), key=lambda each: each.name)),
+            containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
             networks=tuple(podman_wire.read_network(row) for row in networks),
         )
 
@@ -94,16 +100,20 @@ class PodmanEngine(HttpEngine):
         query = {"all": "true", "filters": json.dumps({"label": [label]} if label else {})}
         return self._ask("GET", f"{what}/json", f"list {what}", query) or []
 
-    def _see(self, row: JSON) -> ObservedContainer:
-        killed = row.get("ExitCode") == _KILLED and row["State"] != "running"
-        found = self._inspect(row["Id"]) if killed else None
-        return podman_wire.read_container(row, bool(found and found["State"].get("OOMKilled")))
+    def _see(self, row: JSON) -> ObservedContainer | None:
+        """Read one row; None if the container was removed meanwhile."""
+        if row.get("ExitCode") != _KILLED or row["State"] == "running":
+            return podman_wire.read_container(row, oom_killed=False)
+        found = self._inspect(row["Id"])
+        if found is None:
+            return None
+        return podman_wire.read_container(row, oom_killed=bool(found["State"].get("OOMKilled")))
 
     def _inspect(self, id: str) -> JSON | None:
         try:
             return dict(self._ask("GET", f"containers/{id}/json", f"look at container {id[:20]}"))
         except Refused as refused:
-            if refused.status == 404:
+            if _is_gone(refused):
                 return None
             raise
 
@@ -129,6 +139,16 @@ class PodmanEngine(HttpEngine):
                     progress(message["stream"].rstrip(), None, None)
         except Refused as refused:
             raise explain.build_pull_error(image, refused.text, self.endpoint) from refused
+
+    def import_image(self, name: str, tar: Iterator[bytes]) -> None:
+        """Make an image from the tar stream of a file system."""
+        doing, headers = f"import image {name}", {"Content-Type": "application/x-tar"}
+        with self._asking(doing) as client:
+            query, seconds = {"reference": name}, PULL_SILENCE_SECONDS
+            response = client.post("images/import", params=query, data=tar, headers=headers, timeout=seconds)
+        if response.status_code >= 400:
+            text = wire.read_message(response)
+            raise Refused(doing, status=response.status_code, text=text, where=self.endpoint)
 
     def create_network(self, spec: NetworkSpec) -> None:
         """Make a bridge network with DNS."""
@@ -220,8 +240,36 @@ class PodmanEngine(HttpEngine):
         """Kill if need be and remove, with its anonymous volumes."""
         # Without a timeout of its own, force first waits for the container's stop timeout.
         query = {"force": "true", "timeout": "0", "v": "true"}
+        doing = f"remove container {id[:20]}"
         with _gone_is_done():
-            self._ask("DELETE", f"containers/{id}", f"remove container {id[:20]}", query)
+            try:
+                self._ask("DELETE", f"containers/{id}", doing, query)
+            except Refused as refused:
+                if ENDED_TEXT not in refused.text:
+                    raise
+                # It ended just before the kill reached it, which Podman takes for a failure; now it needs no kill.
+                self._ask("DELETE", f"containers/{id}", doing, query)
+
+    def read_logs(
+        self,
+        id: str,
+        *,
+        follow: bool = False,
+        since: datetime | None = None,
+        tail: int | None = None,
+    ) -> Iterator[LogLine]:
+        """Yield the container's log lines; with `follow` until it ends.
+
+        The tail is cut here: Podman's own mixes up lines that were written in pieces.
+        """
+        lines = super().read_logs(id, follow=follow, since=since)
+        if tail is None:
+            yield from lines
+        elif not follow:
+            yield from deque(lines, maxlen=tail)
+        else:
+            history = sum(1 for _ in super().read_logs(id, since=since))
+            yield from islice(lines, max(0, history - tail), None)
 
     def watch(self) -> Iterator[EngineEvent]:
         """Yield the events of our containers; Podman has none for networks."""
@@ -275,5 +323,10 @@ def _gone_is_done() -> Iterator[None]:
     try:
         yield
     except Refused as refused:
-        if refused.status != 404:
+        if not _is_gone(refused):
             raise
+
+
+def _is_gone(refused: Refused) -> bool:
+    # One that goes while Podman looks at it is a 500.
+    return refused.status == 404 or "no such container" in refused.text

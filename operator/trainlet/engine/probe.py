@@ -4,16 +4,19 @@ Knows the one call that both APIs share; says why it failed in words for people.
 """
 
 import http.client
-import json
+import re
 import socket
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from trainlet.engine.explain import explain_unreachable
 
 _TIMEOUT_SECONDS = 5.0
-_NO_ENGINE = "what answers is no container engine, or it wants TLS: for another machine use ssh://user@host"
+_NO_ENGINE = "what answers is no container engine, or it wants TLS"
+_NO_ENGINE_REMEDY = "for an engine on another machine use ssh://user@host"
+# Podman also answers under Docker's name, but says here who it is. (Its /version takes a third of a second.)
+_SERVER = re.compile(r"(Docker|Libpod)/(\S+)")
+_RUNTIMES = {"Docker": "docker", "Libpod": "podman"}
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Attempt:
     ok: bool
     version: str = ""
     error: str = ""
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{self.runtime:7} {self.url}: {f'version {self.version}' if self.ok else self.error}"
@@ -44,21 +48,20 @@ class _UnixConnection(http.client.HTTPConnection):
 def ask_version(runtime: str, url: str, connect_url: str = "") -> Attempt:
     """Ask what engine this is. `connect_url` is where to connect if that is not `url` itself (a tunnel)."""
     try:
-        answer = _get_version(connect_url or url)
-        version = str(answer["Version"])
+        server = _SERVER.match(_read_server(connect_url or url))
     except (OSError, http.client.HTTPException) as error:
         reason, remedy = explain_unreachable(error, runtime)
-        return Attempt(runtime, url, ok=False, error=f"{reason}: {remedy}")
-    except (ValueError, KeyError, TypeError):
-        return Attempt(runtime, url, ok=False, error=_NO_ENGINE)
-    return Attempt(_read_runtime(answer), url, ok=True, version=version)
+        return Attempt(runtime, url, ok=False, error=reason, remedy=remedy)
+    if server is None:
+        return Attempt(runtime, url, ok=False, error=_NO_ENGINE, remedy=_NO_ENGINE_REMEDY)
+    return Attempt(_RUNTIMES[server[1]], url, ok=True, version=server[2])
 
 
-def _get_version(url: str) -> Any:
+def _read_server(url: str) -> str:
     connection = _open_connection(url)
     try:
-        connection.request("GET", "/version")
-        return json.loads(connection.getresponse().read())
+        connection.request("GET", "/_ping")
+        return connection.getresponse().getheader("Server", "")
     finally:
         connection.close()
 
@@ -68,9 +71,3 @@ def _open_connection(url: str) -> http.client.HTTPConnection:
     if parts.scheme == "unix":
         return _UnixConnection(url.removeprefix("unix://"))
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)
-
-
-def _read_runtime(answer: Any) -> str:
-    """Tell Podman, which also answers under Docker's name, from Docker."""
-    names = [component.get("Name", "") for component in answer.get("Components") or ()]
-    return "podman" if "Podman Engine" in names else "docker"

@@ -111,6 +111,9 @@ class ProcessEngine:
     def pull_image(self, image: str, progress: PullProgress) -> None:
         """Do nothing: no image is needed."""
 
+    def import_image(self, name: str, tar: Iterator[bytes]) -> None:
+        """Do nothing: no image is needed."""
+
     def find_subnets(self) -> frozenset[str]:
         """Return nothing: all nodes share one address."""
         return frozenset()

@@ -60,6 +60,8 @@ def keep_running(view: View, site: Site, observed: Observed, now: datetime) -> S
         return _create(view, record, site, observed, now)
     if container.state is ContainerState.CREATED:
         return _start(view, site, observed, now)
+    if record.stopping_since is not None:
+        return _stop(view, container, now, "it was asked to end before the job was resumed")
     if site.network.name not in container.networks:
         return SlotPlan(_lose_network(record, now), due=now)
     return SlotPlan(record)
@@ -105,7 +107,7 @@ def _create(view: View, record: PodRecord, site: Site, observed: Observed, now: 
     old = _remove(view.slot.step, view.container, reason) if view.container is not None else ()
     create = CreateContainer(spec=spec, reason=reason)
     start = StartContainer(name=spec.name, id=spec.name, reason=reason)
-    return SlotPlan(replace(record, waiting=None), (*old, create, start))
+    return SlotPlan(replace(record, waiting=None, stopping_since=None), (*old, create, start))
 
 
 def _start(view: View, site: Site, observed: Observed, now: datetime) -> SlotPlan:

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from trainlet.apis.core_v1 import EnvVar
 
 MASTER_PORT = 29500
-_REFERENCE = re.compile(r"\$\$|\$\(([-._a-zA-Z0-9]+)\)")
+# A reference ends at the first bracket, whatever is before it: `$(date $(RANK))` is one, to nothing, and stays.
+_REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 
 
 def resolve_environment(entries: Sequence[EnvVar], fields: Mapping[str, str]) -> dict[str, str]:
@@ -59,7 +60,7 @@ def build_rendezvous(rank: int, world_size: int, address: str, port: int) -> dic
 def localize(text: str, names: Mapping[str, str], port: int) -> str:
     """Replace peers' names by addresses and the usual port by this job's, where no names resolve."""
     choices = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
-    pattern = rf"(?<![\w.-])({choices})(?![\w-])(:{MASTER_PORT}\b)?"
+    pattern = rf"(?<![\w.-])({choices})(?![\w-]|\.\w)(:{MASTER_PORT}\b)?"
     return re.sub(pattern, lambda m: names[m.group(1)] + (f":{port}" if m.group(2) else ""), text)
 
 

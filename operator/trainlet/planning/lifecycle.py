@@ -21,6 +21,17 @@ MAX_BACKOFF_SECONDS = 300.0
 BACKOFF_RESET_SECONDS = 600.0
 
 
+#: What an exit code says by itself. An engine's init reports a command that is not there by 127, with no other word.
+_MEANINGS = {
+    126: "the command cannot be executed: check its permissions and the image's architecture",
+    127: "the command was not found in the image: check command and image",
+    134: "aborted (SIGABRT)",
+    137: "killed (SIGKILL), possibly because memory ran out",
+    139: "crashed (SIGSEGV)",
+    143: "ended by SIGTERM",
+}
+
+
 class JobState(StrEnum):
     """Where a batch Job stands. WAITING: its dependencies are not met, so it does not exist yet."""
 
@@ -154,7 +165,7 @@ def _read_end(record: PodRecord, container: ObservedContainer, now: datetime) ->
     return Termination(
         exit_code=exit_code,
         reason=_explain(exit_code, container),
-        message=container.error,
+        message=container.error or ("" if container.oom_killed else _MEANINGS.get(exit_code, "")),
         started_at=container.started_at,
         finished_at=container.finished_at or now,
         counted=counted,

@@ -71,6 +71,11 @@ class Scene:
         """Return the Jobs of the JobSet with these records."""
         return judge_jobs(self.jobset, self.slots, records, self.started)
 
+    def build_site(self, network: ObservedNetwork) -> Site:
+        """Return where the job's containers go when this is its network."""
+        subdomain = self.jobset.spec.network.subdomain or self.job.metadata.name
+        return Site(self.job, subdomain, self.slots, network, self.options)
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -222,9 +227,7 @@ def _drive(scene: Scene, jobs: Sequence[BatchJob]) -> dict[str, SlotPlan]:
 def _drive_slot(scene: Scene, view: View) -> SlotPlan:
     if scene.network is None:
         return SlotPlan(view.record)
-    subdomain = scene.jobset.spec.network.subdomain or scene.job.metadata.name
-    site = Site(scene.job, subdomain, scene.slots, scene.network, scene.options)
-    return keep_running(view, site, scene.observed, scene.now)
+    return keep_running(view, scene.build_site(scene.network), scene.observed, scene.now)
 
 
 def _suspend_slot(scene: Scene, view: View) -> SlotPlan:

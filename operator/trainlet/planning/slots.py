@@ -34,7 +34,7 @@ class Slot:
     def step(self) -> str:
         """What people call it: `node-0`, `dataset-initializer`."""
         name = self.replicated_job.name
-        if self.ancestor.endswith("-initializer"):
+        if self.ancestor.endswith("-initializer") and self.job_spec.parallelism == 1:
             return name
         return f"{name}-{self.index}" if self.replicated_job.replicas == 1 else self._flat_name
 

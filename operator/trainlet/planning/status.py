@@ -11,6 +11,7 @@ from trainlet.planning.lifecycle import BatchJob, JobState
 from trainlet.planning.records import get_phase
 
 COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
+DEADLINE_EXCEEDED = "DeadlineExceeded"
 
 
 @dataclass(frozen=True)
@@ -48,14 +49,12 @@ def judge_deadline(job: TrainJob, now: datetime) -> tuple[Verdict | None, dateti
     seconds = job.spec.active_deadline_seconds
     if not seconds or job.spec.suspend:
         return None, None
-    resumed = find_condition(job.status.get("conditions") or [], SUSPENDED)
-    start = (
-        resumed["lastTransitionTime"] if resumed and resumed["status"] == "False" else job.metadata.creation_timestamp
-    )
+    resumed = find_condition(_set_suspended(job, job.status.get("conditions") or [], now), SUSPENDED)
+    start = resumed["lastTransitionTime"] if resumed else job.metadata.creation_timestamp
     deadline = parse_time(start) + timedelta(seconds=seconds)
     if now < deadline:
         return None, deadline
-    return Verdict(FAILED, "DeadlineExceeded", "TrainJob exceeded its active deadline"), None
+    return Verdict(FAILED, DEADLINE_EXCEEDED, "TrainJob exceeded its active deadline"), None
 
 
 def build_status(job: TrainJob, jobs: Sequence[BatchJob], verdict: Verdict | None, now: datetime) -> JSON:
@@ -67,7 +66,8 @@ def build_status(job: TrainJob, jobs: Sequence[BatchJob], verdict: Verdict | Non
     if conditions:
         status["conditions"] = conditions
     if jobs:
-        status["jobsStatus"] = _count_jobs(jobs, ended=verdict is not None)
+        # At the deadline upstream only deletes the JobSet: the last counts stay.
+        status["jobsStatus"] = _count_jobs(jobs, ended=verdict is not None and verdict.reason != DEADLINE_EXCEEDED)
     return status
 
 

@@ -1,0 +1,133 @@
+"""The columns of each kind's table: a title and how to read the cell from an object."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from trainlet.cli.explain import explain_state, get_phase
+from trainlet.cli.resources import CLUSTER_RUNTIMES, EVENTS, PODS, RUNTIMES, TRAIN_JOBS, Kind, Resource
+from trainlet.cli.table import flatten, format_since
+from trainlet.kube.merge import find
+from trainlet.kube.meta import JSON, get_metadata
+from trainlet.planning.labels import JOBSET_NAME
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column; a wide one is only shown with `-o wide`."""
+
+    title: str
+    read: Callable[[Resource, datetime], str]
+    is_wide: bool = False
+
+
+def build_header(kind: Kind, *, wide: bool, with_namespace: bool) -> list[str]:
+    """Return the titles of a kind's table."""
+    return ["NAMESPACE"] * with_namespace + [column.title for column in _get_columns(kind, wide)]
+
+
+def build_row(kind: Kind, resource: Resource, now: datetime, *, wide: bool, with_namespace: bool) -> list[str]:
+    """Return the cells of one object."""
+    cells = [flatten(column.read(resource, now)) for column in _get_columns(kind, wide)]
+    return [resource.namespace] * with_namespace + cells
+
+
+def _get_columns(kind: Kind, wide: bool) -> list[Column]:
+    return [column for column in _COLUMNS[kind.kind] if wide or not column.is_wide]
+
+
+def _read_name(resource: Resource, _: datetime) -> str:
+    return resource.name
+
+
+def _read_age(resource: Resource, now: datetime) -> str:
+    return format_since(get_metadata(resource.wire).get("creationTimestamp"), now)
+
+
+def _read_path(*path: str | int, default: str = "") -> Callable[[Resource, datetime], str]:
+    def read(resource: Resource, _: datetime) -> str:
+        value = find(resource.wire, *path)
+        return default if value is None else str(value)
+
+    return read
+
+
+def _read_report(*path: str | int, default: str = "") -> Callable[[Resource, datetime], str]:
+    def read(resource: Resource, _: datetime) -> str:
+        value = find(resource.report, *path)
+        return default if value is None else str(value)
+
+    return read
+
+
+def _read_time(*path: str) -> Callable[[Resource, datetime], str]:
+    return lambda resource, now: format_since(find(resource.wire, *path), now)
+
+
+def _count_nodes(resource: Resource, _: datetime) -> str:
+    nodes = resource.report.get("nodes")
+    if not nodes:
+        return f"0/{find(resource.wire, 'spec', 'trainer', 'numNodes') or '?'}"
+    return f"{sum(node.get('state') in ('running', 'succeeded') for node in nodes)}/{len(nodes)}"
+
+
+def _read_pod_state(resource: Resource, _: datetime) -> str:
+    if get_metadata(resource.wire).get("deletionTimestamp"):
+        return "Terminating"
+    state: JSON = find(resource.wire, "status", "containerStatuses", 0, "state") or {}
+    phase = str(find(resource.wire, "status", "phase") or "Unknown")
+    detail = state.get("waiting") or state.get("terminated") or {}
+    return str(detail.get("reason") or phase)
+
+
+def _count_ready(resource: Resource, _: datetime) -> str:
+    statuses = find(resource.wire, "status", "containerStatuses") or []
+    return f"{sum(bool(status.get('ready')) for status in statuses)}/{len(statuses) or 1}"
+
+
+def _read_object(resource: Resource, _: datetime) -> str:
+    involved = resource.wire.get("involvedObject") or {}
+    return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
+
+
+_RUNTIME_COLUMNS: Sequence[Column] = (
+    Column("NAME", _read_name),
+    Column("FRAMEWORK", _read_path("metadata", "labels", "trainer.kubeflow.org/framework", default="<none>")),
+    Column("NODES", _read_path("spec", "mlPolicy", "numNodes", default="1")),
+    Column("SOURCE", lambda resource, _: resource.source),
+)
+
+_COLUMNS: dict[str, Sequence[Column]] = {
+    TRAIN_JOBS.kind: (
+        Column("NAME", _read_name),
+        Column("STATE", lambda resource, _: get_phase(resource)),
+        Column("NODES", _count_nodes),
+        Column("RESTARTS", _read_report("restarts", default="0")),
+        Column("AGE", _read_age),
+        Column("RUNTIME", _read_path("spec", "runtimeRef", "name"), is_wide=True),
+        Column("ENGINE", _read_report("engine", "name"), is_wide=True),
+        Column("REASON", lambda resource, _: explain_state(resource).reason, is_wide=True),
+        Column("MESSAGE", lambda resource, _: explain_state(resource).message, is_wide=True),
+    ),
+    CLUSTER_RUNTIMES.kind: _RUNTIME_COLUMNS,
+    RUNTIMES.kind: _RUNTIME_COLUMNS,
+    PODS.kind: (
+        Column("NAME", _read_name),
+        Column("READY", _count_ready),
+        Column("STATUS", _read_pod_state),
+        Column("RESTARTS", _read_path("status", "containerStatuses", 0, "restartCount", default="0")),
+        Column("AGE", _read_age),
+        Column("IP", _read_path("status", "podIP", default="<none>"), is_wide=True),
+        Column("TRAINJOB", _read_path("metadata", "labels", JOBSET_NAME), is_wide=True),
+    ),
+    EVENTS.kind: (
+        Column("LAST SEEN", _read_time("lastTimestamp")),
+        Column("TYPE", _read_path("type")),
+        Column("REASON", _read_path("reason")),
+        Column("OBJECT", _read_object),
+        Column("FIRST SEEN", _read_time("firstTimestamp"), is_wide=True),
+        Column("COUNT", _read_path("count", default="1"), is_wide=True),
+        Column("NAME", _read_name, is_wide=True),
+        Column("MESSAGE", _read_path("message")),
+    ),
+}

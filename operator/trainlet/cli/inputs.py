@@ -1,0 +1,62 @@
+"""What a command line names with PATH: files, directories or standard input -> their bytes. Knows no YAML."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainlet.documents.scan import find_manifests
+from trainlet.kube.errors import UsageError
+from trainlet.settings import Settings
+
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file. `name` is as the user wrote it, or `-`; `problem` says why it could not be read."""
+
+    name: str
+    data: bytes = b""
+    problem: str = ""
+
+    @property
+    def path(self) -> Path | None:
+        """Where it is, absolute and without links; None for standard input."""
+        return None if self.name == STDIN else Path(self.name).resolve()
+
+    def get_line(self, number: int) -> str:
+        """Return a line (1-based) of the text, or an empty one."""
+        lines = self.data.decode("utf-8-sig", errors="replace").split("\n")
+        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+
+
+def read_inputs(paths: Sequence[str], settings: Settings) -> list[Input]:
+    """Return the files, each once, those of a directory in the order of their names. Raises UsageError."""
+    names = [name for path in paths for name in _list_names(path, settings)]
+    inputs = {each.path: each for each in reversed([_read(name) for name in names])}
+    return list(inputs.values())[::-1]
+
+
+def _list_names(path: str, settings: Settings) -> list[str]:
+    given = Path(path)
+    if path == STDIN or (given.exists() and not given.is_dir()):
+        return [path]
+    try:
+        root = given.resolve(strict=True)
+        files = find_manifests(root)
+    except OSError as error:
+        remedy = "give a file, a directory or -"
+        raise UsageError(f"cannot read the path: {error.strerror}", where=path, remedy=remedy) from None
+    own = (settings.status_path, settings.workspace_path)
+    theirs = [file for file in files if not any(file.is_relative_to(directory) for directory in own)]
+    return [str(given / file.relative_to(root)) for file in theirs]
+
+
+def _read(name: str) -> Input:
+    if name == STDIN:
+        return Input(name, sys.stdin.buffer.read())
+    try:
+        return Input(name, Path(name).read_bytes())
+    except OSError as error:
+        return Input(name, problem=error.strerror or str(error))

@@ -1,0 +1,98 @@
+"""What would be made of a TrainJob where nothing of it is yet, without an engine: for people and for tests.
+
+Decides nothing: everything comes from the functions that the loop uses, with the first subnet of the pool as if
+it were free.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from trainlet.kube.errors import UsageError
+from trainlet.kube.meta import JSON
+from trainlet.planning.addresses import find_free_subnets
+from trainlet.planning.containers import build_container, build_network
+from trainlet.planning.observed import ImageState, Observed, ObservedImage, ObservedNetwork
+from trainlet.planning.options import Options
+from trainlet.planning.plan import Plan
+from trainlet.planning.pods import build_pod
+from trainlet.planning.reconcile import Case, Scene, look, reconcile
+from trainlet.planning.records import PodRecord
+from trainlet.planning.slots import Slot
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+#: What stands for the uid of a job that was never stored.
+NO_UID = "00000000-0000-0000-0000-000000000000"
+#: What only an API server adds to a pod.
+_SERVER_METADATA = ("uid", "creationTimestamp")
+
+
+@dataclass(frozen=True)
+class Preview:
+    """All that a job becomes. `containers` and `pods` are in the order of the slots.
+
+    `plan`: all that the first passes would do, up to where something has to run first.
+    """
+
+    jobset: JSON
+    pods: tuple[JSON, ...]
+    containers: tuple[ContainerSpec, ...]
+    network: NetworkSpec
+    plan: Plan
+
+
+def build_preview(job: JSON, runtime: JSON, pool: str, now: datetime, options: Options) -> Preview:
+    """Return what a stored job would become. Raises UsageError for a pool that is too small for it."""
+    case = Case(job, runtime)
+    scene = look(case, Observed(), now, options)
+    network = _place(build_network(scene.job, scene.slots, options), pool)
+    assert network.subnet is not None
+    seen = ObservedNetwork(network.name, network.name, network.labels, network.subnet)
+    site, record = scene.build_site(seen), PodRecord(now)
+    containers = [build_container(site, slot, record).with_hash() for slot in scene.slots]
+    pods = [_build_pod(scene, slot, spec, record) for slot, spec in zip(scene.slots, containers, strict=True)]
+    plan = _plan(case, scene, seen, now, options)
+    return Preview(scene.jobset_wire, tuple(pods), tuple(containers), network, plan)
+
+
+def _place(network: NetworkSpec, pool: str) -> NetworkSpec:
+    subnet = next(find_free_subnets(pool, network.hosts, ()), None)
+    if subnet is None:
+        what = f"the pool is too small for {network.hosts} nodes"
+        raise UsageError(what, where=f"pool {pool}", remedy="give a larger one with --network-pool")
+    return replace(network, subnet=subnet)
+
+
+def _build_pod(scene: Scene, slot: Slot, spec: ContainerSpec, record: PodRecord) -> JSON:
+    pod = build_pod(scene.job, slot, record, spec.address)
+    metadata = {key: value for key, value in pod["metadata"].items() if key not in _SERVER_METADATA}
+    containers = [
+        _resolve(container, spec) if container["name"] == slot.container.name else container
+        for container in pod["spec"]["containers"]
+    ]
+    return {
+        "apiVersion": pod["apiVersion"],
+        "kind": pod["kind"],
+        "metadata": metadata,
+        "spec": {**pod["spec"], "containers": containers},
+    }
+
+
+def _resolve(container: JSON, spec: ContainerSpec) -> JSON:
+    """Put values for the template's own env entries; a source that only a cluster has stays as it is."""
+    if "env" not in container:
+        return container
+    env = [
+        {"name": entry["name"], "value": spec.env[entry["name"]]}
+        if entry.get("valueFrom") is None or "fieldRef" in entry["valueFrom"]
+        else entry
+        for entry in container["env"]
+    ]
+    return {**container, "env": env}
+
+
+def _plan(case: Case, scene: Scene, network: ObservedNetwork, now: datetime, options: Options) -> Plan:
+    """Plan the passes over an empty engine: the network first, then the images, then what runs."""
+    networks = (network,)
+    images = {slot.container.image: ObservedImage(ImageState.PRESENT, pulled_at=now) for slot in scene.slots}
+    passes = (Observed(), Observed(networks=networks), Observed(networks=networks, images=images))
+    return tuple(action for observed in passes for action in reconcile(case, observed, now, options).plan)

@@ -1,0 +1,81 @@
+"""An action that failed becomes what its slots wait for."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from builders import NOW
+from trainlet.planning.failures import note_failure
+from trainlet.planning.plan import (
+    Action,
+    CreateContainer,
+    CreateNetwork,
+    CreateWorkspace,
+    Failure,
+    KeepLogs,
+    PullImage,
+    RemoveContainer,
+    RemoveNetwork,
+    StartContainer,
+    StopContainer,
+)
+from trainlet.planning.records import PodRecord, Termination, Waiting
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from worlds import build_world
+
+SLOTS = build_world(trainer={"numNodes": 2}).look().slots
+FRESH = PodRecord(NOW)
+BOTH = {"mnist-node-0-0": FRESH, "mnist-node-0-1": FRESH}
+NODE: dict[str, str] = {"name": "mnist-node-0", "id": "x"}
+
+
+def note(action: Action, exit_code: int | None = None, records: Any = BOTH) -> dict[str, PodRecord]:
+    return note_failure(Failure(action, "no luck", exit_code), SLOTS, records, NOW)
+
+
+FAILURES = [
+    # action, reason, whom it is for
+    (CreateNetwork(spec=NetworkSpec("mnist-net", 2)), "NetworkNotReady", ["mnist-node-0-0", "mnist-node-0-1"]),
+    (CreateWorkspace(path="/w", owner_uid="u"), "WorkspaceNotReady", ["mnist-node-0-0", "mnist-node-0-1"]),
+    (CreateContainer(spec=ContainerSpec("mnist-node-1", "i")), "CreateContainerError", ["mnist-node-0-1"]),
+    (StartContainer(**NODE), "RunContainerError", ["mnist-node-0-0"]),
+]
+
+
+@pytest.mark.parametrize(("action", "reason", "nodes"), FAILURES)
+def test_the_nodes_it_was_for_wait_in_a_kubelet_s_words(action: Action, reason: str, nodes: list[str]) -> None:
+    assert note(action) == {name: replace(FRESH, waiting=Waiting(reason, "no luck")) for name in nodes}
+
+
+@pytest.mark.parametrize(
+    "action",
+    [PullImage(image="i"), KeepLogs(**NODE, step="s"), RemoveContainer(**NODE), RemoveNetwork(name="mnist-net", id="n")],
+)
+def test_what_no_node_waits_for_is_only_tried_again(action: Action) -> None:
+    assert note(action) == {}
+
+
+def test_a_start_that_can_never_work_ends_the_attempt() -> None:
+    [record] = note(StartContainer(**NODE), exit_code=127).values()
+    assert record == FRESH.terminate(Termination(127, "StartError", "no luck", None, NOW))
+    assert record.failures == 1
+
+
+def test_a_stop_that_failed_may_have_arrived_all_the_same() -> None:
+    stopping = PodRecord(NOW, started_at=NOW, stopping_since=NOW)
+    assert note(StopContainer(**NODE), records={"mnist-node-0-0": stopping}) == {}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [PodRecord(NOW, started_at=NOW), FRESH.terminate(Termination(1, "Error", "", NOW, NOW))],
+)
+def test_a_node_that_runs_or_has_ended_waits_for_nothing(record: PodRecord) -> None:
+    assert note(CreateWorkspace(path="/w", owner_uid="u"), records={"mnist-node-0-0": record}) == {
+        "mnist-node-0-0": record
+    }
+
+
+def test_a_node_without_a_pod_has_nothing_to_note() -> None:
+    assert note(CreateNetwork(spec=NetworkSpec("mnist-net", 2)), records={}) == {}

@@ -1,0 +1,202 @@
+"""One directory, one live engine and the operator as a separate process: what end-to-end tests act on and look at."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from engines import EngineKind, get_url, open_engine
+from trainlet.documents.status_dir import StatusDir
+from trainlet.engine.base import Engine
+from trainlet.kube.meta import JSON
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
+from waiting import wait_for
+
+PYTHON_IMAGE = "localhost/trainlet-python:test"
+TORCH_IMAGE = "localhost/trainlet-torch:test"
+TRAINLET = Path(sys.executable).with_name("trainlet")
+
+
+class World:
+    """The test's hands and eyes. Everything it looks at is on disk or on the engine."""
+
+    def __init__(self, kind: EngineKind, directory: Path) -> None:
+        self.kind = kind
+        self.base = directory
+        self.jobs = directory / "jobs"
+        self.jobs.mkdir()
+        self.log = directory / "operator.log"
+        self.status = StatusDir(self.jobs / "status")
+        self.engine: Engine = open_engine(kind, self._state_home / "trainlet" / "processes")
+        self._operators: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def _state_home(self) -> Path:
+        return self.base / "state"
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment of every program of this world."""
+        return {**os.environ, "XDG_STATE_HOME": str(self._state_home), "TRAINLET_DIR": str(self.jobs)}
+
+    def engine_flags(self) -> list[str]:
+        """What tells trainlet which engine to use."""
+        flags = ["--container-runtime", self.kind.runtime]
+        return flags if self.kind.runtime == "process" else [*flags, "--container-host", get_url(self.kind)]
+
+    # The operator
+
+    def start(self, *flags: str, once: bool = False) -> subprocess.Popen[bytes]:
+        """Start the operator on the directory."""
+        command = [str(TRAINLET), "run", str(self.jobs), *self.engine_flags(), *flags]
+        with self.log.open("ab") as log:
+            operator = subprocess.Popen(
+                command + (["--once"] if once else []), stdout=log, stderr=log, env=self.environ, start_new_session=True
+            )
+        self._operators.append(operator)
+        return operator
+
+    def kill(self) -> None:
+        """End the operator as a crash would."""
+        self._operators[-1].send_signal(signal.SIGKILL)
+        self._operators[-1].wait(10)
+
+    def stop(self) -> int:
+        """Ask the operator to end and return its exit status."""
+        self._operators[-1].terminate()
+        return self._operators[-1].wait(30)
+
+    # Files
+
+    def drop(self, *documents: JSON, file: str | None = None) -> Path:
+        """Write a manifest into the directory, as an editor does: beside it, then renamed."""
+        path = self.jobs / (file or f"{documents[0]['metadata']['name']}.yaml")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+        temporary.replace(path)
+        return path
+
+    def workspace(self, name: str, namespace: str = "default") -> Path:
+        """Make the job's workspace before the job, open to whoever the engine's containers run as."""
+        path = self.jobs / "workspaces" / namespace / name
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)
+        return path
+
+    # Looking
+
+    def job(self, name: str, namespace: str = "default") -> JSON:
+        """Return the TrainJob as its status document has it; empty if there is none."""
+        stored = self.status.read_job(namespace, name)
+        return (stored.job if stored else None) or {}
+
+    def report(self, name: str, namespace: str = "default") -> JSON:
+        """Return the status of the job's report; empty if there is none."""
+        stored = self.status.read_job(namespace, name)
+        report = (stored.report if stored else None) or {}
+        return dict(report.get("status") or {})
+
+    def nodes(self, name: str, namespace: str = "default") -> list[JSON]:
+        """Return the nodes as the report has them."""
+        return list(self.report(name, namespace).get("nodes") or [])
+
+    def log_of(self, name: str, step: str, namespace: str = "default", *, previous: bool = False) -> str:
+        """Return the kept log of a node; it is written when its container goes, a moment after its end is known."""
+        path = self.status.log_path(namespace, name, step, previous=previous)
+        wait_for(path.exists, f"{path} to be written", 30)
+        return path.read_text(encoding="utf-8")
+
+    def observe(self, uid: str) -> Observed:
+        """Return what the engine has of an owner."""
+        return self.engine.observe(uid)
+
+    def running(self, name: str, namespace: str = "default") -> list[ObservedContainer]:
+        """Return the job's running containers, by name."""
+        uid = self.job(name, namespace).get("metadata", {}).get("uid")
+        containers = self.observe(uid).containers if uid else ()
+        return sorted((c for c in containers if c.state is ContainerState.RUNNING), key=lambda c: c.name)
+
+    def owned(self) -> int:
+        """Return how many jobs of this directory have something on the engine."""
+        return len(self.engine.find_owners(self._store_id()))
+
+    # Waiting
+
+    def wait_phase(self, name: str, *phases: str, namespace: str = "default", timeout_seconds: float = 120) -> JSON:
+        """Wait until the job's report is in one of these phases and return it."""
+
+        def look() -> JSON | None:
+            report = self.report(name, namespace)
+            return report if report.get("phase") in phases else None
+
+        try:
+            return wait_for(look, f"{name} to be {' or '.join(phases)}", timeout_seconds) or {}
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.describe(name, namespace)}") from None
+
+    def wait_running(self, name: str, count: int, namespace: str = "default") -> list[ObservedContainer]:
+        """Wait until so many containers of the job run."""
+        what = f"{count} running containers of {name}"
+        wait_for(lambda: len(self.running(name, namespace)) == count, what, 60)
+        return self.running(name, namespace)
+
+    def wait_gone(self, uid: str) -> None:
+        """Wait until the engine has nothing of the owner."""
+        wait_for(lambda: self.observe(uid) == Observed(), f"nothing left of {uid}", 60)
+
+    def describe(self, name: str, namespace: str = "default") -> str:
+        """Return all there is to know of a job, for a failure's message."""
+        log = self.log.read_text(encoding="utf-8", errors="replace")[-4000:] if self.log.exists() else ""
+        return f"{yaml.safe_dump(self.report(name, namespace))}\noperator log:\n{log}"
+
+    # Programs
+
+    def trainlet(self, *arguments: str, timeout_seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run one of trainlet's verbs on the directory."""
+        return self._run([str(TRAINLET), *arguments], timeout_seconds)
+
+    def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the engine's own command-line client, as a user would."""
+        url = get_url(self.kind)
+        flag = "--host" if self.kind.runtime == "docker" else "--url"
+        return self._run([self.kind.runtime, flag, url, *arguments], 60)
+
+    def _run(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env=self.environ, capture_output=True, text=True, timeout=timeout_seconds, check=False
+        )
+
+    def _store_id(self) -> str:
+        from trainlet.settings import build_settings
+
+        return build_settings({"dir": self.jobs}, {}).store_id
+
+    def close(self) -> None:
+        """End the operators and remove whatever is left on the engine."""
+        for operator in self._operators:
+            if operator.poll() is None:
+                operator.kill()
+                operator.wait(10)
+        for owner in self.engine.find_owners(self._store_id()):
+            seen = self.engine.observe(owner.uid)
+            for container in seen.containers:
+                self.engine.remove_container(container.id)
+            for network in seen.networks:
+                self.engine.remove_network(network.id)
+        self.engine.close()
+
+
+def build_train_job(name: str, nodes: int, command: Sequence[str], namespace: str = "default", **spec: object) -> JSON:
+    """Return a TrainJob on the Python test image."""
+    trainer = {"numNodes": nodes, "image": PYTHON_IMAGE, "command": list(command), **dict(spec.pop("trainer", {}))}  # type: ignore[call-overload]
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"runtimeRef": {"name": "torch-distributed"}, "trainer": trainer, **spec},
+    }

@@ -1,0 +1,263 @@
+"""One job in the pure core's own terms: what is stored, what is seen, what time it is. No engine, no threads.
+
+A `World` is a value; every method returns the next one. `step` makes a pass and carries its plan out at once and
+without failures, so that a test tells a story: let two nodes start, let one exit, look at the plan. It refuses a
+plan that no engine could carry out: a second container of a name, a start of what is not there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from builders import NOW, build_job, build_runtime
+from trainlet.kube.merge import find, put
+from trainlet.kube.meta import JSON
+from trainlet.planning.containers import Site, build_container
+from trainlet.planning.observed import (
+    ContainerState,
+    ImageState,
+    Observed,
+    ObservedContainer,
+    ObservedImage,
+    ObservedNetwork,
+)
+from trainlet.planning.options import Options
+from trainlet.planning.plan import (
+    Action,
+    CreateContainer,
+    CreateNetwork,
+    Failure,
+    KeepLogs,
+    KillContainer,
+    PullImage,
+    RemoveContainer,
+    RemoveNetwork,
+    StartContainer,
+    StopContainer,
+    render_plan,
+)
+from trainlet.planning.reconcile import Case, Decision, Draft, Scene, conclude, look, reconcile
+from trainlet.planning.records import PodRecord, read_record
+from trainlet.planning.slots import Slot
+from trainlet.planning.specs import ContainerSpec
+
+IMAGE = "image:1"
+SUBNET = "10.213.0.0/29"
+PRESENT = ObservedImage(ImageState.PRESENT)
+
+
+@dataclass(frozen=True)
+class World:
+    """A job, all that is stored of it, and all that is seen of it."""
+
+    job: JSON
+    runtime: JSON
+    options: Options = Options()
+    now: datetime = NOW
+    pods: tuple[JSON, ...] = ()
+    report: JSON | None = None
+    observed: Observed = Observed(images={IMAGE: PRESENT})
+    made: int = 0
+
+    # The core's own answers
+
+    @property
+    def case(self) -> Case:
+        """What is stored."""
+        return Case(self.job, self.runtime, self.pods, self.report)
+
+    def look(self) -> Scene:
+        """Return the scene that a pass begins with."""
+        return look(self.case, self.observed, self.now, self.options)
+
+    def draft(self) -> Draft:
+        """Return the draft of a pass."""
+        return reconcile(self.case, self.observed, self.now, self.options)
+
+    def decide(self, failures: Sequence[Failure] = ()) -> Decision:
+        """Return the decision of a pass whose actions failed like this."""
+        return conclude(self.draft(), failures)
+
+    @property
+    def plan(self) -> str:
+        """The plan of the next pass as text, reasons left out."""
+        return render_plan(tuple(replace(action, reason="") for action in self.draft().plan))
+
+    # Passes
+
+    def store(self, decision: Decision) -> "World":
+        """Return the world with a decision written down."""
+        job = {**self.job, "status": decision.status} if decision.status else self.job
+        return replace(self, job=job, pods=decision.pods, report=decision.report)
+
+    def step(self) -> "World":
+        """Make one pass and carry its plan out."""
+        draft = self.draft()
+        world = self
+        for action in draft.plan:
+            world = world.perform(action)
+        return world.store(conclude(draft))
+
+    def settle(self, passes: int = 8) -> "World":
+        """Make passes at one instant until one has nothing to do and nothing to tell."""
+        world = self
+        for _ in range(passes):
+            after = world.step()
+            if not world.draft().plan and after == world:
+                return world
+            world = after
+        raise AssertionError(f"no rest after {passes} passes, still: {world.plan}")
+
+    def after(self, seconds: float) -> "World":
+        """Return the world some time later."""
+        return replace(self, now=self.now + timedelta(seconds=seconds))
+
+    # What users do
+
+    def edit(self, **spec: Any) -> "World":
+        """Change fields of the job's spec."""
+        return replace(self, job=put(self.job, ("spec",), {**self.job["spec"], **spec}))
+
+    def delete(self) -> "World":
+        """Mark the job as deleted."""
+        return replace(self, job=put(self.job, ("metadata", "deletionTimestamp"), "2026-01-02T03:04:05Z"))
+
+    # What happens to containers
+
+    def exit(self, step: str, code: int, **fields: Any) -> "World":
+        """Let the container of a step end now."""
+        ended = {"state": ContainerState.EXITED, "exit_code": code, "finished_at": self.now, **fields}
+        return self._replace(replace(self.container(step), **ended))
+
+    def change(self, step: str, **fields: Any) -> "World":
+        """Change what is seen of the container of a step."""
+        return self._replace(replace(self.container(step), **fields))
+
+    def lose(self, step: str) -> "World":
+        """Take the container of a step away, by hand."""
+        return self._drop(self.container(step))
+
+    def see(self, *containers: ObservedContainer) -> "World":
+        """Put further containers there."""
+        return replace(self, observed=replace(self.observed, containers=(*self.observed.containers, *containers)))
+
+    def lose_network(self) -> "World":
+        """Take the network away, by hand, from under all containers."""
+        containers = tuple(replace(c, networks=frozenset()) for c in self.observed.containers)
+        return replace(self, observed=replace(self.observed, containers=containers, networks=()))
+
+    def image(self, state: str, name: str = IMAGE, **fields: Any) -> "World":
+        """Change what is seen of an image."""
+        images = {**self.observed.images, name: ObservedImage(ImageState(state), **fields)}
+        return replace(self, observed=replace(self.observed, images=images))
+
+    # Looking
+
+    def container(self, step: str) -> ObservedContainer:
+        """Return the container of a step."""
+        name = self.slot(step).container_name
+        return next(c for c in self.observed.containers if c.name == name)
+
+    def slot(self, step: str) -> Slot:
+        """Return the slot of a step."""
+        return next(slot for slot in self.look().slots if slot.step == step)
+
+    def record(self, step: str) -> PodRecord:
+        """Return what is written of a step."""
+        hostname = self.slot(step).hostname
+        return next(read_record(pod) for pod in self.pods if pod["spec"]["hostname"] == hostname)
+
+    def spec(self, step: str, record: PodRecord | None = None) -> ContainerSpec:
+        """Return the container that the step is to have."""
+        scene = self.look()
+        network = scene.network or build_network()
+        subdomain = scene.jobset.spec.network.subdomain or scene.job.metadata.name
+        site = Site(scene.job, subdomain, scene.slots, network, scene.options)
+        return build_container(site, self.slot(step), record or PodRecord(self.now)).with_hash()
+
+    @property
+    def status(self) -> JSON:
+        """The TrainJob's status as stored."""
+        status: JSON = self.job.get("status") or {}
+        return status
+
+    @property
+    def conditions(self) -> list[tuple[str, str, str]]:
+        """Type, status and reason of the stored conditions, in order."""
+        return [(c["type"], c["status"], c["reason"]) for c in self.status.get("conditions") or []]
+
+    @property
+    def phase(self) -> str:
+        """The phase as reported."""
+        return str(find(self.report, "status", "phase"))
+
+    # Carrying out
+
+    def perform(self, action: Action) -> "World":
+        """Carry one action out. Raises AssertionError for one that no engine could."""
+        observed = self.observed
+        match action:
+            case CreateNetwork(spec=spec):
+                assert not any(n.name == spec.name for n in observed.networks), f"{spec.name} is there already"
+                network = ObservedNetwork(f"{spec.name}#{self.made}", spec.name, spec.labels, SUBNET)
+                world = replace(self, observed=replace(observed, networks=(*observed.networks, network)))
+                return replace(world, made=self.made + 1)
+            case RemoveNetwork(id=id):
+                assert not any(action.name in c.networks for c in observed.containers), f"{action.name} is in use"
+                networks = tuple(n for n in observed.networks if n.id != id)
+                return replace(self, observed=replace(observed, networks=networks))
+            case PullImage(image=image):
+                return self.image("pulling", image)
+            case CreateContainer(spec=spec):
+                assert not any(c.name == spec.name for c in observed.containers), f"{spec.name} is there already"
+                return replace(self.see(build_created(spec, f"{spec.name}#{self.made}")), made=self.made + 1)
+            case StartContainer(id=id):
+                running = {"state": ContainerState.RUNNING, "started_at": self.now}
+                return self._replace(replace(self._get(id), **running))
+            case StopContainer(id=id):
+                self._get(id)
+            case KillContainer(id=id):
+                ended = {"state": ContainerState.EXITED, "exit_code": 137, "finished_at": self.now}
+                return self._replace(replace(self._get(id), **ended))
+            case KeepLogs(id=id):
+                self._get(id)
+            case RemoveContainer(id=id):
+                return self._drop(self._get(id))
+        return self
+
+    def _get(self, id: str) -> ObservedContainer:
+        found = [c for c in self.observed.containers if id in (c.id, c.name)]
+        assert found, f"no container {id}"
+        return found[0]
+
+    def _replace(self, container: ObservedContainer) -> "World":
+        containers = tuple(container if c.id == container.id else c for c in self.observed.containers)
+        return replace(self, observed=replace(self.observed, containers=containers))
+
+    def _drop(self, container: ObservedContainer) -> "World":
+        containers = tuple(c for c in self.observed.containers if c.id != container.id)
+        return replace(self, observed=replace(self.observed, containers=containers))
+
+
+def build_world(
+    runtime: Mapping[str, Any] | None = None, options: Options | None = None, name: str = "mnist", **spec: Any
+) -> World:
+    """Return a job that was just admitted; `runtime` holds keywords of its builder, others are of the job's spec."""
+    return World(build_job(name, **spec), build_runtime(**(runtime or {})), options or Options())
+
+
+def build_running(nodes: int = 2, **keywords: Any) -> World:
+    """Return a job whose nodes all run, written down."""
+    trainer = {**keywords.pop("trainer", {}), "numNodes": nodes}
+    return build_world(trainer=trainer, **keywords).settle()
+
+
+def build_network(name: str = "mnist-net", subnet: str = SUBNET, **fields: Any) -> ObservedNetwork:
+    """Return a network as it is seen."""
+    return ObservedNetwork(f"{name}#0", name, {}, subnet, **fields)
+
+
+def build_created(spec: ContainerSpec, id: str) -> ObservedContainer:
+    """Return what is seen of a container right after it was made."""
+    return ObservedContainer(id, spec.name, spec.labels, ContainerState.CREATED, networks=frozenset({spec.network}))
