@@ -28,10 +28,12 @@ from trainlet.documents.parse import parse_documents
 from trainlet.documents.scan import find_manifests, scan_directory
 from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
-from trainlet.kube.errors import TrainletError, UsageError
+from trainlet.kube.errors import ApiError, TrainletError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
 from trainlet.package_data import data_dir, read_crds
+from trainlet.planning.events import Note
 from trainlet.planning.options import Options
+from trainlet.planning.reconcile import find_images
 from trainlet.planning.status import is_finished
 from trainlet.registry import Registry, Source
 from trainlet.settings import Settings, get_default_shm_bytes, get_surroundings
@@ -121,7 +123,7 @@ class Manager:
         self._pool = ThreadPoolExecutor(ENGINE_CALLS_AT_ONCE, thread_name_prefix="engine")
         self.registry = build_registry(settings)
         self._engine_source = EngineSource(engine, now, self._wake_owner, self._wake_all)
-        self._images = ImageKeeper(engine, now, lambda _: self._wake_all())
+        self._images = ImageKeeper(engine, now, self._tell_of_image)
         self._files = FileSource(
             settings.dir,
             (settings.status_path, settings.workspace_path),
@@ -164,12 +166,29 @@ class Manager:
         subnets = SubnetAllocator(self._engine, self._settings.network_pool)
         executor = Executor(self._engine, self._pool, self._images, subnets, logs)
         options = build_options(self._settings)
-        return Reconciler(self.registry, self._engine, executor, self._images, self._engine_source, options, now)
+        return Reconciler(
+            self.registry,
+            self._engine,
+            executor,
+            self._images,
+            self._engine_source,
+            options,
+            now,
+            inline_status=self._settings.status == "inline",
+        )
 
     def _wake_owner(self, uid: str, after_seconds: float) -> None:
         key = self.registry.find_job(uid)
         if key is not None:
             self._queue.add_after(key, after_seconds)
+
+    def _tell_of_image(self, image: str, note: Note) -> None:
+        for key in self.registry.list_jobs():
+            with contextlib.suppress(ApiError):  # a job that cannot be built waits for no image
+                case = self.registry.get_case(key)
+                if case is not None and image in find_images(case):
+                    self.registry.note(key, note)
+                    self._queue.add(key)
 
     def _wake_all(self) -> None:
         for key in self.registry.list_jobs():

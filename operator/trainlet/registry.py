@@ -14,7 +14,7 @@ from typing import Any
 
 from trainlet.admission.admit import Admitted, admit, identify
 from trainlet.admission.crd import Crd
-from trainlet.apis.trainer import REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
+from trainlet.apis.trainer import GROUP, REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.conditions import set_condition
 from trainlet.kube.errors import ApiError, FieldError
@@ -86,10 +86,10 @@ class Registry:
         """Return the file that a runtime came from. Raises KeyError."""
         return self._runtime_sources[key].file
 
-    def find_source(self, key: ObjectKey) -> str | None:
-        """Return the file that a job came from."""
-        source = find(self.store.get(_part(key, REPORT)), "status", "source", "file")
-        return str(source) if source is not None else None
+    def find_source(self, key: ObjectKey) -> Source | None:
+        """Return where a job came from."""
+        source = find(self.store.get(_part(key, REPORT)), "status", "source")
+        return Source(str(source.get("file", "")), int(source.get("document", 0))) if source else None
 
     def judge(
         self, document: JSON, old: JSON | None = None, nearer: Mapping[ObjectKey, JSON] | None = None
@@ -122,6 +122,8 @@ class Registry:
         key = self.identify(document)
         with self._lock:
             old = self.store.get(key)
+            if find(old, "metadata", "deletionTimestamp") is not None:
+                raise _still_deleting(key)
             admitted = self.judge(document, old)
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
@@ -176,8 +178,8 @@ class Registry:
                 self._note(key, note)
         self._write(key)
 
-    def warn(self, key: ObjectKey, note: Note) -> None:
-        """Record one event of a job that no decision could be made about."""
+    def note(self, key: ObjectKey, note: Note) -> None:
+        """Record one event of a job outside of a pass."""
         with self._lock:
             self._note(key, note)
         self._write(key)
@@ -257,7 +259,7 @@ class Registry:
 
     def _note(self, key: ObjectKey, note: Note) -> None:
         now = format_time(self._clock())
-        digest = hashlib.sha256(f"{note.reason}/{note.message}".encode()).hexdigest()[:16]
+        digest = hashlib.sha256(f"{note.reason}/{note.series or note.message}".encode()).hexdigest()[:16]
         event_key = ObjectKey(EVENT, key.namespace, f"{key.name}.{digest}")
         old = self.store.get(event_key)
         event = {
@@ -341,6 +343,12 @@ def is_runtime(key: ObjectKey) -> bool:
 def describe_errors(error: ApiError) -> list[FieldError]:
     """Return the causes of a refusal; one without any is its own cause."""
     return list(error.causes) or [FieldError("", "Invalid value", error.what)]
+
+
+def _still_deleting(key: ObjectKey) -> ApiError:
+    what = f'object is being deleted: {key.kind.lower()}s.{GROUP} "{key.name}" already exists'
+    cause = FieldError("metadata.name", "Forbidden", "the job before it is still being deleted; this one follows")
+    return ApiError(what, code=409, reason="AlreadyExists", causes=[cause])
 
 
 def _part(key: ObjectKey, kind: str) -> ObjectKey:

@@ -12,9 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from ipaddress import IPv4Network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainlet.kube.errors import UsageError
+
+if TYPE_CHECKING:
+    from trainlet.engine.detect import Surroundings
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -112,19 +115,10 @@ class Settings:
         return hashlib.sha256(str(self.status_path).encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """What the machine and the user's session are like."""
-
-    environ: Mapping[str, str]
-    home: Path
-    uid: int
-    system: str
-    state_dir: Path
-
-
-def get_surroundings() -> Surroundings:
+def get_surroundings() -> "Surroundings":
     """Return this process's surroundings."""
+    from trainlet.engine.detect import Surroundings  # only verbs that use an engine need it
+
     environ = dict(os.environ)
     home = Path.home()
     state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state")

@@ -3,13 +3,18 @@
 Streams (logs and events) are in test_engine_streams.py. What only some engines can do is marked with `needs`.
 """
 
+import io
 import signal
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from ipaddress import ip_network
 
+import docker
 import pytest
 
+from engines import get_url
 from trainlet.engine.base import ImageMissing, NameTaken, Owner, PullFailed, StartFailed, SubnetTaken
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
@@ -406,3 +411,28 @@ def test_a_container_that_lost_its_network_before_it_started_can_use_the_new_one
     bench.engine.create_network(bench.network_spec(network.subnet))
     bench.engine.start_container(id)
     assert bench.wait_exit(spec).exit_code == 0
+
+
+@pytest.mark.needs("images")
+def test_an_image_can_be_made_from_a_file_system(bench: Bench) -> None:
+    name, broken = f"localhost/trainlet-contract:{bench.prefix}", f"localhost/trainlet-broken:{bench.prefix}"
+    with pytest.raises(EngineError, match="trainlet-broken"):
+        bench.engine.import_image(broken, iter([b"no tar file"] * 1000))
+    assert not bench.engine.has_image(broken)
+    assert not bench.engine.has_image(name)
+    bench.engine.import_image(name, iter([build_tar()]))
+    with closing(docker.APIClient(get_url(bench.kind))) as client:  # what has no verb of ours; Podman knows it too
+        assert bench.engine.has_image(name)
+        bench.create(bench.spec(image=name, command=("/program",)))
+        bench.sweep()
+        client.remove_image(name)
+
+
+def build_tar() -> bytes:
+    """Return a file system with one file."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        entry = tarfile.TarInfo("program")
+        entry.size, entry.mode = 2, 0o755
+        tar.addfile(entry, io.BytesIO(b"#!"))
+    return buffer.getvalue()

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainlet.kube.meta import JSON
+from waiting import wait_for
 from world import TORCH_IMAGE, World, build_train_job
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
@@ -64,9 +65,10 @@ def test_a_dropped_file_trains(world: World, nodes: int, launcher: str) -> None:
 
 def test_a_killed_node_is_restarted_and_the_job_still_trains(world: World) -> None:
     world.start()
-    drop_training(world, "digits", 2, "torchrun", epochs=400)
-    containers = world.wait_running("digits", 2)
-    world.client("kill", containers[1].name)
+    drop_training(world, "digits", 2, "torchrun", epochs=150)
+    victim = world.wait_running("digits", 2)[1]
+    wait_for(lambda: any("epoch 2/" in line.text for line in world.engine.read_logs(victim.id)), "training", 60)
+    world.client("kill", victim.name)
     report = world.wait_phase("digits", "Complete", "Failed", timeout_seconds=240)
     assert_trained(world, "digits", 2)
     assert report["restarts"] >= 1

@@ -50,7 +50,12 @@ def test_the_nodes_it_was_for_wait_in_a_kubelet_s_words(action: Action, reason: 
 
 @pytest.mark.parametrize(
     "action",
-    [PullImage(image="i"), KeepLogs(**NODE, step="s"), RemoveContainer(**NODE), RemoveNetwork(name="mnist-net", id="n")],
+    [
+        PullImage(image="i"),
+        KeepLogs(**NODE, step="s"),
+        RemoveContainer(**NODE),
+        RemoveNetwork(name="mnist-net", id="n"),
+    ],
 )
 def test_what_no_node_waits_for_is_only_tried_again(action: Action) -> None:
     assert note(action) == {}

@@ -82,9 +82,7 @@ def test_the_job_s_value_wins_where_it_gives_one(field: str, container: JSON, tr
 
 
 def test_environment_is_replaced_in_place_and_new_names_follow() -> None:
-    runtime = build_runtime(
-        ml_policy={}, container={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}
-    )
+    runtime = build_runtime(ml_policy={}, container={"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]})
     env = [{"name": "C", "value": "3"}, {"name": "A", "value": "4"}]
     [built] = containers_of(build(runtime, trainer={"env": env}))
     assert built["env"] == [{"name": "A", "value": "4"}, {"name": "B", "value": "2"}, {"name": "C", "value": "3"}]
@@ -134,9 +132,7 @@ COUNTS = [
 
 
 @pytest.mark.parametrize(("ml_policy", "trainer", "count"), COUNTS)
-def test_parallelism_and_completions_are_the_number_of_nodes(
-    ml_policy: JSON, trainer: JSON | None, count: int
-) -> None:
+def test_parallelism_and_completions_are_the_number_of_nodes(ml_policy: JSON, trainer: JSON | None, count: int) -> None:
     runtime = build_runtime(ml_policy=ml_policy, job={"completions": 9})
     assert counts_of(build(runtime, **({} if trainer is None else {"trainer": trainer}))) == [(1, count, count)]
 

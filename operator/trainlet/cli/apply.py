@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         print("error: nothing was applied: correct the above", file=sys.stderr)
         return 1
     if not verdicts:
-        raise UsageError("there is nothing to apply", where=", ".join(args.paths), remedy="give files that hold objects")
+        raise UsageError("there is nothing to apply", where=", ".join(args.paths), remedy="give other files")
     directory = _open_directory(settings, registry)
     placements = [directory.place(source, group) for source, group in split(verdicts)]
     _copy(placements)

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import secrets
 import shlex
 import shutil
 import signal
@@ -24,7 +25,8 @@ from trainlet.kube.errors import UsageError
 from trainlet.kube.meta import get_metadata
 from trainlet.settings import Settings, get_surroundings
 
-NAMESPACE, NAME = "default", "digits"
+#: That of the demo's manifest.
+NAMESPACE = "default"
 
 _MOST_NODES = 16
 _LAST_LINES = 10
@@ -48,10 +50,10 @@ def _parse_nodes(text: str) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Train, show it, and tell what came of it."""
-    # So that a demo that is told to end also clears up.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = getattr(args, "dir", None)
     directory, is_kept = _make_directory(given), args.keep or given is not None
+    # So that a demo that is told to end also clears up.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         watcher = _train(read_settings(args), directory, args.nodes)
         is_kept = is_kept or not watcher.is_good
@@ -78,15 +80,16 @@ def _make_directory(given: Path | None) -> Path:
 
 def _train(given: Settings, directory: Path, nodes: int) -> "Watcher":
     # Loading an operator takes half a second, which `--help` need not wait for.
-    from trainlet.demo.run import build_settings, open_stage, run_demo
+    from trainlet.demo.run import build_manifest, build_demo_settings, open_stage, run_demo
 
-    settings = build_settings(given, directory)
+    settings = build_demo_settings(given, directory)
     with _logging_to(directory / _LOG_FILE):
         stage = open_stage(given, get_surroundings(), _say)
         with closing(stage.engine):
             _say(f"training on {nodes} nodes, {stage.engine.name} at {stage.engine.endpoint}")
-            watcher = Watcher(settings, stage.engine, open_view())
-            run_demo(stage, settings, nodes, watcher.look)
+            # A name of its own: another demo, or a job of the user's, may be on the same engine.
+            watcher = Watcher(settings, stage.engine, f"digits-{secrets.token_hex(2)}", open_view())
+            run_demo(stage.engine, settings, build_manifest(stage, watcher.name, nodes), watcher.look)
     return watcher
 
 
@@ -111,8 +114,8 @@ def _logging_to(path: Path) -> Iterator[None]:
 class Watcher:
     """Looks at the job as any reader does, at its status document and its logs, and shows it."""
 
-    def __init__(self, settings: Settings, engine: Engine, view: View) -> None:
-        self._settings, self._engine, self._view = settings, engine, view
+    def __init__(self, settings: Settings, engine: Engine, name: str, view: View) -> None:
+        self._settings, self._engine, self.name, self._view = settings, engine, name, view
         self.job: Resource | None = None
         self.lines: Mapping[str, Sequence[str]] = {}
         self.progress = Progress()
@@ -124,7 +127,7 @@ class Watcher:
 
     def look(self) -> bool:
         """Show how it is now, and tell whether it has come to an end."""
-        job = read_job(self._settings, NAMESPACE, NAME)
+        job = read_job(self._settings, NAMESPACE, self.name)
         if job is None:
             return False
         nodes = job.report.get("nodes") or []
@@ -135,7 +138,7 @@ class Watcher:
 
     def _read_lines(self, job: Resource, steps: Sequence[str]) -> dict[str, list[str]]:
         uid = str(get_metadata(job.wire).get("uid", ""))
-        kept = KeptLogs(StatusDir(self._settings.status_path), NAMESPACE, NAME)
+        kept = KeptLogs(StatusDir(self._settings.status_path), NAMESPACE, self.name)
         reader = LogReader(self._engine, uid, kept, tail=None, since=None)
         lines: dict[str, list[str]] = {step: [] for step in steps}
         for step, line in reader.read_present(steps):
@@ -150,10 +153,10 @@ def _tell(watcher: Watcher, directory: Path, *, is_kept: bool) -> int:
     else:
         sys.stdout.flush()
         print("\n".join(_explain(watcher)), file=sys.stderr)
-    document = StatusDir(directory / "status").job_path(NAMESPACE, NAME)
+    document = StatusDir(directory / "status").job_path(NAMESPACE, watcher.name)
     if document.exists():
         print(document.read_text(encoding="utf-8"))
-    print("\n".join(_describe_files(directory, is_kept=is_kept)), flush=True)
+    print("\n".join(_describe_files(directory, watcher.name, is_kept=is_kept)), flush=True)
     return 0 if watcher.is_good else 1
 
 
@@ -172,7 +175,7 @@ def _explain(watcher: Watcher) -> list[str]:
     ]
 
 
-def _describe_files(directory: Path, *, is_kept: bool) -> Iterator[str]:
+def _describe_files(directory: Path, name: str, *, is_kept: bool) -> Iterator[str]:
     where = f"--dir {shlex.quote(str(directory))}"
     if is_kept:
         yield f"{directory} holds the TrainJob, its status, events and logs, the model and {_LOG_FILE}; look at it with"
@@ -180,5 +183,5 @@ def _describe_files(directory: Path, *, is_kept: bool) -> Iterator[str]:
         where = "--dir DIR"
         yield "The files are removed now. With `trainlet demo --dir DIR` they stay, and can be looked at with"
     yield f"  trainlet get trainjobs {where}"
-    yield f"  trainlet describe trainjob {NAME} {where}"
-    yield f"  trainlet logs {NAME} {where}"
+    yield f"  trainlet describe trainjob {name} {where}"
+    yield f"  trainlet logs {name} {where}"

@@ -41,7 +41,8 @@ class _Lines:
         for node in progress.nodes:
             if self._states.get(node.name) != node.state:
                 self._states[node.name] = node.state
-                print(f"{node.name} is {node.state}", flush=True)
+                reason = f": {flatten(node.last_line)}" if node.state == "waiting" and node.last_line else ""
+                print(f"{node.name} is {node.state}{reason}", flush=True)
         # A restarted node begins again with the first.
         known = len(self._epochs) if progress.epochs[: len(self._epochs)] == self._epochs else 0
         self._epochs = progress.epochs

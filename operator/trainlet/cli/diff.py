@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
@@ -36,10 +36,17 @@ class Change:
 class _UnwrittenStatusDir(StatusDir):
     """A status directory as it is on disk; what would be written is dropped."""
 
-    def _drop(self, *_: object) -> None:
-        """Do nothing."""
+    def write_job(self, namespace: str, name: str, objects: Sequence[JSON]) -> None:
+        """Drop it."""
 
-    write_job = write_part = write_errors = forget = _drop
+    def write_part(self, namespace: str, name: str, part: str, objects: Sequence[JSON]) -> None:
+        """Drop it."""
+
+    def write_errors(self, errors: Sequence[JSON]) -> None:
+        """Drop it."""
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Keep everything."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -61,6 +61,12 @@ def explain_state(job: Resource) -> Explanation:
     return _read(find_condition(conditions, ended or "Suspended") or find_condition(conditions, "Running"))
 
 
+def describe_state(job: Resource) -> str:
+    """Return the job's phase and, if there is more to say, why."""
+    why = str(explain_state(job))
+    return f"{get_phase(job)}; {why}" if why else get_phase(job)
+
+
 def describe_root_cause(job: Resource) -> str:
     """Return which node failed first and how, or an empty text."""
     cause = job.report.get("rootCause")

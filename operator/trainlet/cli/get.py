@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from trainlet.cli.columns import build_header, build_row
 from trainlet.cli.explain import describe_file_error
@@ -16,8 +17,10 @@ from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.cli.watch import LiveTable, watch_files
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import UsageError
-from trainlet.kube.selectors import Requirement, matches, parse_selector
 from trainlet.settings import Settings
+
+if TYPE_CHECKING:
+    from trainlet.kube.selectors import Requirement
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Request:
     kind: Kind
     names: Sequence[str] = ()
     namespace: str | None = None
-    selector: Sequence[Requirement] = ()
+    selector: "Sequence[Requirement]" = ()
     output: str = ""
     involved: str = ""
 
@@ -71,7 +74,11 @@ def run(args: argparse.Namespace) -> int:
     return follow(request) if args.watch else show(request)
 
 
-def _parse_selector(text: str) -> Sequence[Requirement]:
+def _parse_selector(text: str) -> "Sequence[Requirement]":
+    if not text:
+        return ()
+    from trainlet.kube.selectors import parse_selector  # a table without one does not pay for it
+
     try:
         return parse_selector(text)
     except ValueError as error:
@@ -87,7 +94,7 @@ def _is_meant(request: Request, resource: Resource) -> bool:
     is_named = not request.names or resource.name in request.names
     involved = resource.wire.get("involvedObject") or {}
     is_about = not request.involved or involved.get("name") == request.involved
-    return is_named and is_about and matches(request.selector, resource.labels)
+    return is_named and is_about and all(r.is_met(resource.labels) for r in request.selector)
 
 
 def show(request: Request) -> int:

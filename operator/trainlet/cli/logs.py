@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from trainlet.cli.explain import explain_state, get_end, get_phase
+from trainlet.cli.explain import describe_state, explain_state, get_end
 from trainlet.cli.log_lines import KeptLogs
 from trainlet.cli.log_reader import JobState, LogReader, NodeLine
 from trainlet.cli.options import add_operator_options, build_converter, read_settings
@@ -93,7 +93,7 @@ def _print_present(
         _settle_problem(reader.problem, printer, is_going_on=args.follow and not get_end(job))
     elif not printer.count and not args.follow:
         which = "log of an earlier attempt" if args.previous else "log"
-        print(f"trainjob {job.name} has no {which}: it is {get_phase(job)}; {explain_state(job)}", file=sys.stderr)
+        print(f"trainjob {job.name} has no {which}: it is {describe_state(job)}", file=sys.stderr)
 
 
 def _settle_problem(problem: EngineError, printer: "_Printer", *, is_going_on: bool) -> None:

@@ -7,7 +7,6 @@ import argparse
 import importlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 from types import ModuleType
 from typing import NoReturn
@@ -47,12 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit status."""
     words = sys.argv[1:] if argv is None else argv
     try:
-        args = build_parser().parse_args(words)
-        status: int = load_verb(args.verb).run(args)
+        status = _run(words)
         sys.stdout.flush()
         return status
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else OTHER
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
@@ -62,13 +58,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, debug="--debug" in words)
 
 
+def _run(words: Sequence[str]) -> int:
+    try:
+        args = build_parser(words[:1]).parse_args(words)
+    except SystemExit as stop:  # after --help
+        return stop.code if isinstance(stop.code, int) else DONE
+    status: int = load_verb(args.verb).run(args)
+    return status
+
+
 def load_verb(verb: str) -> ModuleType:
     """Import and return a verb's module."""
     return importlib.import_module(f"trainlet.cli.{VERBS[verb][0]}")
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs; one learns its own arguments when it is used."""
+def build_parser(begin: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return the parser of a command line that begins like this; a verb learns its own arguments when it is used.
+
+    A line that begins with its verb, as nearly all do, does not wait until the parsers of all others are made.
+    """
     parser = _Parser(
         prog="trainlet",
         description="Runs Kubeflow TrainJobs on this machine: a directory of YAML files is what shall be.",
@@ -77,7 +85,8 @@ def build_parser() -> argparse.ArgumentParser:
     add_global_options(parser)
     parser.set_defaults(debug=False)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, parser_class=_VerbParser)
-    for verb, (_, help_text) in VERBS.items():
+    for verb in VERBS.keys() & begin or VERBS:
+        help_text = VERBS[verb][1]
         verbs.add_parser(verb, help=help_text, description=f"{help_text[0].upper()}{help_text[1:]}.")
     return parser
 
@@ -110,6 +119,8 @@ class _VerbParser(_Parser):
 
 def _report(error: Exception, *, debug: bool) -> int:
     if debug:
+        import traceback  # rarely needed, and every start would pay for it
+
         traceback.print_exception(error)
     status = next((status for kind, status in _STATUSES if isinstance(error, kind)), OTHER)
     print(f"error: {_explain(error, debug=debug)}", file=sys.stderr)

@@ -1,6 +1,5 @@
 """Objects -> what `-o` asks for. What is printed for machines is stable."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +31,8 @@ def render_rows(kind: Kind, resources: Sequence[Resource], *, wide: bool, with_n
 def dump(document: Any, output: str) -> str:
     """Return a document as `json` or `yaml`."""
     if output == "json":
+        import json  # here and below: a table needs neither
+
         return json.dumps(document, indent=4, ensure_ascii=False)
     from trainlet.documents.write import dump_documents
 

@@ -60,7 +60,7 @@ class Directory:
         return holder
 
     def _find_free(self, source: Input, objects: dict[ObjectKey, JSON]) -> Path:
-        """Return a file of the input's name, else of its first object's, that is not there or only holds a broken text."""
+        """Return a file of the input's name, else of its first object's, that is not there or is broken."""
         first = next(iter(objects))
         prefix = f"{first.namespace}-" if first.namespace not in ("", "default") else ""
         names = [source.path.name] if source.path and is_manifest_name(source.path.name) else []

@@ -8,10 +8,10 @@ from trainlet.cli.explain import (
     COMPLETE,
     describe_errors,
     describe_root_cause,
+    describe_state,
     explain_state,
     get_conditions,
     get_end,
-    get_phase,
     is_rejected,
 )
 from trainlet.cli.manifests import find_manifest
@@ -133,7 +133,7 @@ def _build_refusal(what: str, verb: str) -> ApiError:
 
 def _build_timeout(settings: Settings, name: str, goal: Goal, timeout_seconds: float) -> ApiError:
     job = read_job(settings, settings.namespace, name)
-    state = f"it is {get_phase(job)}; {explain_state(job)}" if job else "the operator has not taken it up"
+    state = f"it is {describe_state(job)}" if job else "the operator has not taken it up"
     return ApiError(
         f"timed out after {timeout_seconds:g}s waiting for {goal} of trainjob {settings.namespace}/{name}",
         code=504,

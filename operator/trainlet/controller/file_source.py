@@ -6,15 +6,15 @@ it. A directory that cannot be listed deletes nothing.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchfiles import watch
+from watchfiles import Change, watch
 
 from trainlet.apis.trainer import TRAIN_JOB
 from trainlet.documents.locate import locate, write_errors
-from trainlet.documents.parse import Document, ParseError, parse_documents
+from trainlet.documents.parse import MAX_BYTES, Document, ParseError, parse_documents
 from trainlet.documents.scan import Fingerprint, Listing, scan_directory
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import ApiError, FieldError
@@ -24,8 +24,11 @@ from trainlet.registry import Registry, Source, describe_errors
 
 log = logging.getLogger(__name__)
 
-RESCAN_MILLISECONDS = 10_000
+#: A look costs 29 ms for 10,000 files; events get lost, and a job that is still being deleted is asked for again.
+RESCAN_MILLISECONDS = 3_000
 DEBOUNCE_MILLISECONDS = 50
+#: How often to look where nothing can be watched.
+POLL_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class FileSource:
         self._errors: list[JSON] = []
         self._directories: dict[Path, int] = {}
         self._root_problem = ""
+        self._is_polling = False
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="files", daemon=True)
 
@@ -76,8 +80,7 @@ class FileSource:
     def take_over(self) -> None:
         """Bring what an earlier run stored up to the directory, without following it."""
         for key in self._registry.list_jobs():
-            file = self._registry.find_source(key)
-            self._owners[key] = Source(file or "", 0)
+            self._owners[key] = self._registry.find_source(key) or Source("", 0)
         self.scan()
 
     def stop(self, timeout_seconds: float) -> None:
@@ -103,8 +106,9 @@ class FileSource:
         self._root_problem = problem
 
     def _read_changes(self, listing: Listing) -> None:
-        for path in set(self._files) - set(listing.files) - set(listing.problems):
-            del self._files[path]
+        for path in set(self._files) - set(listing.files):
+            if not _is_within(path, listing.problems):
+                del self._files[path]
         for path, fingerprint in listing.files.items():
             known = self._files.get(path)
             if known is None or known.fingerprint != fingerprint:
@@ -181,9 +185,9 @@ class FileSource:
 
     def _delete_missing(self, entries: dict[ObjectKey, _Entry]) -> None:
         """Delete what no file names any more; a file that cannot be read still holds what it named."""
-        unread = {str(path) for path, file in self._files.items() if file.documents is None}
+        unread = {path for path, file in self._files.items() if file.documents is None}
         for key, source in list(self._owners.items()):
-            if key in entries or source.file in unread:
+            if key in entries or _is_within(Path(source.file), unread):
                 continue
             log.info("%s: its manifest is gone (%s)", key, source.file)
             del self._owners[key]
@@ -203,21 +207,42 @@ class FileSource:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            armed = dict(self._directories)
-            for _ in watch(
-                *_existing([*armed, self._root.parent]),
-                watch_filter=lambda _, path: not Path(path).name.startswith("."),
-                debounce=DEBOUNCE_MILLISECONDS,
-                step=1,
-                rust_timeout=RESCAN_MILLISECONDS,
-                yield_on_timeout=True,
-                stop_event=self._stopping,
-                recursive=False,
-                raise_interrupt=False,
-            ):
+            try:
+                self._follow()
+            except (OSError, RuntimeError) as error:
+                self._note_watch(error)
+                self._stopping.wait(POLL_SECONDS)
                 self._scan_safely()
-                if self._directories != armed:
-                    break  # directories came or went: watch the new set
+
+    def _follow(self) -> None:
+        """Scan at every hint until the set of directories changes. Raises what watchfiles does when it cannot watch."""
+        armed = dict(self._directories)
+        for _ in watch(
+            *_existing([*armed, self._root.parent]),
+            watch_filter=self._is_hint,
+            debounce=DEBOUNCE_MILLISECONDS,
+            step=1,
+            rust_timeout=RESCAN_MILLISECONDS,
+            yield_on_timeout=True,
+            stop_event=self._stopping,
+            recursive=False,
+            raise_interrupt=False,
+        ):
+            self._scan_safely()
+            if self._directories != armed:
+                return
+
+    def _is_hint(self, _: Change, path: str) -> bool:
+        """Tell whether an event may matter; of the root's parent only the root does, which may come back."""
+        place = Path(path)
+        return not place.name.startswith(".") and (place.parent != self._root.parent or place == self._root)
+
+    def _note_watch(self, error: Exception) -> None:
+        # A directory that went between listing and watching is no news; the next scan knows.
+        if not isinstance(error, FileNotFoundError) and not self._is_polling:
+            remedy = "raise fs.inotify.max_user_watches and max_user_instances"
+            log.warning("cannot watch %s (%s), looking every %.0f s: %s", self._root, error, POLL_SECONDS, remedy)
+            self._is_polling = True
 
     def _scan_safely(self) -> None:
         try:
@@ -230,11 +255,18 @@ def _existing(paths: Iterable[Path]) -> list[Path]:
     return [path for path in paths if path.exists()]
 
 
+def _is_within(path: Path, places: Collection[Path]) -> bool:
+    return any(place in places for place in (path, *path.parents))
+
+
 def _read_file(path: Path, fingerprint: Fingerprint) -> _File:
     try:
-        return _File(fingerprint, tuple(parse_documents(path.read_bytes())))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # what is larger is refused, not loaded
+        return _File(fingerprint, tuple(parse_documents(data)))
     except ParseError as error:
         problem = FieldError("", "Invalid value", str(error), stage="parse", line=error.line, column=error.column)
     except OSError as error:
-        problem = FieldError("", "Unreadable", error.strerror or str(error), stage="parse")
+        # To let it be read changes nothing of its fingerprint, so it is tried again at every scan.
+        return _File(None, None, FieldError("", "Unreadable", error.strerror or str(error), stage="parse"))
     return _File(fingerprint, None, problem)

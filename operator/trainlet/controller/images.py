@@ -8,12 +8,18 @@ from datetime import datetime, timedelta
 
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
+from trainlet.planning.events import NORMAL, WARNING, Note
 from trainlet.planning.observed import ImageState, ObservedImage
 
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF_SECONDS = 5.0
 MAX_BACKOFF_SECONDS = 300.0
+#: How often a pull tells how far it is.
+PROGRESS = timedelta(seconds=2)
+
+#: Called with the image and what is new of it.
+Tell = Callable[[str, Note], None]
 
 
 @dataclass
@@ -25,13 +31,14 @@ class _Pull:
     failures: int = 0
     failed_at: datetime | None = None
     pulled_at: datetime | None = None
+    told_at: datetime | None = None
 
 
 class ImageKeeper:
-    """Knows the state of every image that jobs ask for. `on_change` is called with the image when a pull moved on."""
+    """Knows the state of every image that jobs ask for. `tell` is called from a pull's thread when it moved on."""
 
-    def __init__(self, engine: Engine, clock: Callable[[], datetime], on_change: Callable[[str], None]) -> None:
-        self._engine, self._clock, self._on_change = engine, clock, on_change
+    def __init__(self, engine: Engine, clock: Callable[[], datetime], tell: Tell) -> None:
+        self._engine, self._clock, self._tell = engine, clock, tell
         self._lock = threading.Lock()
         self._pulls: dict[str, _Pull] = {}
 
@@ -63,31 +70,36 @@ class ImageKeeper:
         return ObservedImage(state, "", pulled_at)
 
     def _pull(self, image: str, pull: _Pull) -> None:
+        self._tell(image, Note(NORMAL, "Pulling", f'Pulling image "{image}"', image))
         try:
             self._engine.pull_image(image, lambda line, done, total: self._note(image, pull, line, done, total))
         except EngineError as error:
             log.warning("image %s: %s", image, error)
-            self._end(pull, str(error), failed=True)
+            self._fail(image, pull, error)
         except Exception as error:
             log.exception("image %s: the pull ended in a bug", image)
-            self._end(pull, str(error), failed=True)
+            self._fail(image, pull, error)
         else:
-            self._end(pull, "", failed=False)
-        self._on_change(image)
+            with self._lock:
+                pull.running, pull.message = False, ""
+                pull.failures, pull.failed_at, pull.pulled_at = 0, None, self._clock()
+            self._tell(image, Note(NORMAL, "Pulled", f'Successfully pulled image "{image}"'))
 
-    def _end(self, pull: _Pull, message: str, *, failed: bool) -> None:
-        now = self._clock()
+    def _fail(self, image: str, pull: _Pull, error: Exception) -> None:
         with self._lock:
-            pull.running, pull.message = False, message
-            if failed:
-                pull.failures, pull.failed_at = pull.failures + 1, now
-            else:
-                pull.failures, pull.failed_at, pull.pulled_at = 0, None, now
+            pull.running, pull.message = False, str(error)
+            pull.failures, pull.failed_at = pull.failures + 1, self._clock()
+        self._tell(image, Note(WARNING, "Failed", f'Failed to pull image "{image}": {error}'))
 
     def _note(self, image: str, pull: _Pull, line: str, done: int | None, total: int | None) -> None:
         amount = f" {done >> 20} of {total >> 20} MB" if done is not None and total else ""
+        now = self._clock()
         with self._lock:
             pull.message = f'pulling image "{image}": {line}{amount}'
+            if pull.told_at is not None and now < pull.told_at + PROGRESS:
+                return
+            pull.told_at = now
+        self._tell(image, Note(NORMAL, "Pulling", f'Pulling image "{image}": {line}{amount}', image))
 
 
 def _get_backoff(failures: int) -> timedelta:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from trainlet.controller.engine_source import EngineSource
 from trainlet.controller.executor import Executor
 from trainlet.controller.images import ImageKeeper
+from trainlet.controller.inline_status import write_inline_status
 from trainlet.engine.base import Engine, EngineUnavailable
 from trainlet.kube.errors import ApiError, EngineError
 from trainlet.kube.merge import find
@@ -15,7 +17,7 @@ from trainlet.planning.events import WARNING, Note, build_notes
 from trainlet.planning.observed import Observed
 from trainlet.planning.options import Options
 from trainlet.planning.plan import Failure
-from trainlet.planning.reconcile import Case, build_teardown, conclude, reconcile
+from trainlet.planning.reconcile import Case, build_teardown, conclude, find_images, reconcile
 from trainlet.planning.status import is_finished
 from trainlet.registry import Registry
 
@@ -37,6 +39,7 @@ class Reconciler:
     engine_source: EngineSource
     options: Options
     clock: Callable[[], datetime]
+    inline_status: bool = False
 
     def reconcile(self, key: ObjectKey) -> float | None:
         """Make one pass over a key; return seconds until the next, None for the next event.
@@ -50,6 +53,9 @@ class Reconciler:
             if case is None:
                 return None
             observed = self._observe(case)
+            if (elsewhere := self._find_other_engine(case, observed)) is not None:
+                self.registry.report_problem(key, "OtherEngine", elsewhere)
+                return None
             draft = reconcile(case, observed, self.clock(), self.options)
         except ApiError as error:
             return self._give_up(key, error)
@@ -62,6 +68,8 @@ class Reconciler:
         if decision.gone:
             self.registry.forget(key)
             return None
+        if self.inline_status and decision.status and (source := self.registry.find_source(key)):
+            write_inline_status(Path(source.file), key, decision.status)
         if failures:
             raise _summarize(failures)
         return 0 if draft.plan else self._get_delay(decision.status or {}, decision.due)
@@ -72,8 +80,20 @@ class Reconciler:
         containers = tuple(
             replace(c, disrupted=True) if self.engine_source.is_disrupted(c) else c for c in observed.containers
         )
-        images = {} if is_finished(case.job.get("status") or {}) else self.images.look(_find_images(case))
-        return replace(observed, containers=containers, images=images)
+        return replace(observed, containers=containers, images=self.images.look(find_images(case)))
+
+    def _find_other_engine(self, case: Case, observed: Observed) -> str | None:
+        """Return what to say of a job whose nodes are on another engine: started here too, it would run twice."""
+        known = find(case.report, "status", "engine")
+        started = any(find(pod, "status", "startTime") for pod in case.pods)
+        if not started or observed.containers or observed.networks or known in (None, self._describe_engine()):
+            return None
+        if is_finished(case.job.get("status") or {}):
+            return None
+        return (
+            f"the job's nodes are on {known['name']} at {known['endpoint']}, and this operator works on "
+            f"{self.engine.name} at {self.engine.endpoint}: run trainlet with that engine"
+        )
 
     def _get_delay(self, status: JSON, due: datetime | None) -> float | None:
         if due is not None:
@@ -92,7 +112,7 @@ class Reconciler:
         text = str(error)
         cut = text if len(text) <= _MAX_EVENT_LENGTH else f"{text[:_MAX_EVENT_LENGTH]} ..."
         message = f"TrainJob resources reconciliation failed: {cut}"
-        self.registry.warn(key, Note(WARNING, "TrainJobResourcesCreationFailed", message))
+        self.registry.note(key, Note(WARNING, "TrainJobResourcesCreationFailed", message))
         raise error
 
     def _tear_down(self, key: ObjectKey, observed: Observed) -> float | None:
@@ -104,18 +124,6 @@ class Reconciler:
 
     def _describe_engine(self) -> JSON:
         return {"name": self.engine.name, "endpoint": self.engine.endpoint}
-
-
-def _find_images(case: Case) -> set[str]:
-    """Return the images that the job's nodes use."""
-    images = set()
-    trainer = find(case.job, "spec", "trainer", "image")
-    for rjob in find(case.runtime, "spec", "template", "spec", "replicatedJobs") or []:
-        for container in find(rjob, "template", "spec", "template", "spec", "containers") or []:
-            images.add(str(container.get("image", "")))
-    if trainer:
-        images.add(str(trainer))
-    return images
 
 
 def _summarize(failures: Sequence[Failure]) -> EngineError:

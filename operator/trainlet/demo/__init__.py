@@ -1,1 +1,1 @@
-"""What `trainlet demo` trains: a program and its data. Nothing in trainlet imports it; nodes run it as a file."""
+"""`trainlet demo`: its run, its image, and what it trains; train_digits.py is run by nodes as a file, never imported."""

@@ -21,8 +21,7 @@ from trainlet.kube.meta import JSON
 from trainlet.manager import Manager
 from trainlet.settings import Settings
 
-NAMESPACE, NAME = "default", "digits"
-MANIFEST = f"{NAME}.yaml"
+NAMESPACE = "default"
 
 _NO_ENGINE = "no container engine answers (`trainlet doctor` tells why), so the nodes are plain processes"
 _POLL_SECONDS = 0.2
@@ -44,7 +43,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
-def build_settings(settings: Settings, directory: Path) -> Settings:
+def build_demo_settings(settings: Settings, directory: Path) -> Settings:
     """Return the settings for a demo in this directory: what the user said of engines, and nothing of other jobs."""
     kept = ("container_runtime", "container_host", "network_pool", "restart_backoff")
     # Never: the image is there, and no registry knows it.
@@ -99,35 +98,36 @@ def _provide_image(engine: Engine, say: Say) -> str:
     return name
 
 
-def build_manifest(stage: Stage, nodes: int) -> JSON:
+def build_manifest(stage: Stage, name: str, nodes: int) -> JSON:
     """Return the TrainJob."""
     trainer: JSON = {"numNodes": nodes}
     if stage.image:
         trainer["image"] = stage.image
     trainer |= {"command": list(stage.command), "args": ["--model", "/workspace/model.json"]}
     if stage.environment:
-        trainer["env"] = [{"name": name, "value": value} for name, value in stage.environment.items()]
+        trainer["env"] = [{"name": variable, "value": value} for variable, value in stage.environment.items()]
     return {
         "apiVersion": API_VERSION,
         "kind": TRAIN_JOB,
-        "metadata": {"name": NAME, "namespace": NAMESPACE},
+        "metadata": {"name": name, "namespace": NAMESPACE},
         "spec": {"runtimeRef": {"name": "torch-distributed"}, "trainer": trainer},
     }
 
 
-def run_demo(stage: Stage, settings: Settings, nodes: int, look: Look) -> None:
+def run_demo(engine: Engine, settings: Settings, manifest: JSON, look: Look) -> None:
     """Train, and leave nothing on the engine, however it ends. `look` is called all the while. Closes the engine."""
-    write_atomic(settings.dir / MANIFEST, dump_documents([build_manifest(stage, nodes)]))
-    manager = Manager(settings, stage.engine)
+    file = settings.dir / f"{manifest['metadata']['name']}.yaml"
+    write_atomic(file, dump_documents([manifest]))
+    manager = Manager(settings, engine)
     manager.start()
     has_ended = False
     try:
         has_ended = _wait(look, _TIMEOUT_SECONDS)
     finally:
         if not has_ended:
-            (settings.dir / MANIFEST).unlink(missing_ok=True)
+            file.unlink(missing_ok=True)
         with suppress(EngineError):
-            _wait(lambda: _is_clear(manager, stage.engine, settings), _CLEAR_TIMEOUT_SECONDS)
+            _wait(lambda: _is_clear(manager, engine, settings), _CLEAR_TIMEOUT_SECONDS)
         manager.stop()
 
 

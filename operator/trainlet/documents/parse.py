@@ -53,7 +53,7 @@ class Document:
 def parse_documents(data: bytes) -> list[Document]:
     """Return the documents of a file that hold something. Raises ParseError."""
     if len(data) > MAX_BYTES:
-        raise ParseError(f"the file has {len(data)} bytes, more than {MAX_BYTES}", 1, 1, "split it")
+        raise ParseError(f"the file has more than {MAX_BYTES} bytes", 1, 1, "split it")
     return [document for document in _Builder(_decode(data)).build() if document.value is not None]
 
 
@@ -216,7 +216,7 @@ _INTEGERS = tuple(
     )
 )
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
-_INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_NO_NUMBER = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 _LONGEST_INTEGER = len("-0b") + 64
 
 
@@ -232,7 +232,7 @@ def resolve_scalar(text: str) -> Any:
         return integer
     if _FLOAT.fullmatch(digits):
         return _read_float(digits)
-    return math.inf if _INFINITE.fullmatch(text) else text
+    return math.inf if _NO_NUMBER.fullmatch(text) else text
 
 
 def _find_integer(digits: str) -> int | None:

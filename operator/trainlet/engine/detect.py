@@ -239,7 +239,7 @@ def _choose_socket_path(stem: str, around: Surroundings) -> Path:
     name = f"{stem}-{secrets.token_hex(4)}.sock"
     path = around.state_dir.absolute() / name
     if len(os.fsencode(path)) > LONGEST_PATH_BYTES:
-        return Path(tempfile.mkdtemp(prefix="trainlet-")) / name
+        return Path(tempfile.gettempdir()) / f"trainlet-{name}"
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

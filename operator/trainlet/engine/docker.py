@@ -277,7 +277,8 @@ class DockerEngine(HttpEngine):
             for event in wire.decode_json_lines(self._stream("GET", "events", query, None)):
                 owner_uid = self._find_owner(event)
                 if owner_uid:
-                    self._settle(event)
+                    with suppress(EngineError):  # it is only a wait; what is wrong will show in the stream
+                        self._settle(event)
                     yield EngineEvent(owner_uid)
 
     def _find_owner(self, event: JSON) -> str | None:

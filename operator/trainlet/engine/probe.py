@@ -58,7 +58,7 @@ def ask_version(runtime: str, url: str, connect_url: str = "") -> Attempt:
 
 
 def _read_server(url: str) -> str:
-    connection = _open_connection(url)
+    connection = open_connection(url)
     try:
         connection.request("GET", "/_ping")
         return connection.getresponse().getheader("Server", "")
@@ -66,7 +66,8 @@ def _read_server(url: str) -> str:
         connection.close()
 
 
-def _open_connection(url: str) -> http.client.HTTPConnection:
+def open_connection(url: str) -> http.client.HTTPConnection:
+    """Return a connection, not yet made, to a unix://, tcp:// or http:// address."""
     parts = urlsplit(url)
     if parts.scheme == "unix":
         return _UnixConnection(url.removeprefix("unix://"))

@@ -174,8 +174,8 @@ class Records:
     def _describe_lost(self, record: ContainerRecord) -> files.JSON:
         """Describe the end of a node whose supervisor is gone, the same at every look: when it was last heard of."""
         directory = self.directory(record.name)
-        signs = [path.stat().st_mtime for path in (directory / files.STATE, directory / files.LOG) if path.exists()]
-        finished_at = datetime.fromtimestamp(max(signs, default=0), UTC).isoformat()
+        signs = (_find_change(directory / files.STATE), _find_change(directory / files.LOG))
+        finished_at = datetime.fromtimestamp(max(signs), UTC).isoformat()
         error = "its supervisor was killed or the machine went down"
         return {"exit_code": _KILLED, "finished_at": finished_at, "error": error, "disrupted": True}
 
@@ -235,3 +235,11 @@ def _find_free_port(taken: set[int]) -> int:
             port: int = listener.getsockname()[1]
         if port not in taken:
             return port
+
+
+def _find_change(path: Path) -> float:
+    """Return when a file was last changed, 0 for one that is not there (any more)."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0

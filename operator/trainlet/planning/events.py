@@ -10,7 +10,6 @@ from trainlet.planning.plan import (
     Failure,
     KillContainer,
     Plan,
-    PullImage,
     RemoveContainer,
     RemoveNetwork,
     StartContainer,
@@ -22,9 +21,8 @@ from trainlet.planning.status import FAILED, Verdict
 
 NORMAL, WARNING = "Normal", "Warning"
 
-#: The event of an action that worked; workspaces and kept logs are nobody's news.
+#: The event of an action that worked. Workspaces and kept logs are nobody's news; pulls tell their own story.
 _DONE: dict[type[Action], str] = {
-    PullImage: "Pulling",
     CreateNetwork: "NetworkCreated",
     RemoveNetwork: "NetworkRemoved",
     CreateContainer: "Created",
@@ -37,11 +35,12 @@ _DONE: dict[type[Action], str] = {
 
 @dataclass(frozen=True)
 class Note:
-    """One event of a job, without its time."""
+    """One event of a job, without its time. Events of one `series` are one event whose message moves on."""
 
     type: str
     reason: str
     message: str
+    series: str = ""
 
 
 def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:

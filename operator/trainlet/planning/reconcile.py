@@ -150,6 +150,15 @@ def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
     )
 
 
+def find_images(case: Case) -> frozenset[str]:
+    """Return the images that a job's unfinished nodes may need."""
+    job = TrainJob.of(case.job)
+    if is_finished(job.status) or job.metadata.deletion_timestamp is not None:
+        return frozenset()
+    jobset = JobSet.of(build_jobset(job, case.runtime))
+    return frozenset(slot.container.image for slot in build_slots(job.key, jobset))
+
+
 def build_teardown(observed: Observed, reason: str) -> Plan:
     """Plan the end of everything that was seen, for an owner that nobody knows any more."""
     if observed.containers:

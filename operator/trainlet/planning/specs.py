@@ -36,7 +36,7 @@ class ContainerSpec:
     """One container. `command` and `args` mean what they mean in a pod: ENTRYPOINT and CMD; None keeps the image's.
 
     `address` is fixed before anything runs; `hosts` are further (address, names) lines for /etc/hosts;
-    `network` is a network's name. With `host_network` the engine's host network is used instead.
+    `network` is a network's name, empty for the engine's default one.
     """
 
     name: str

@@ -1,0 +1,84 @@
+"""Every command that README shows works as it is written."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+
+pytestmark = pytest.mark.e2e
+
+
+def run_shell(script: str, directory: Path, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a script with trainlet on the path and processes as its engine."""
+    environ = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TRAINLET_CONTAINER_RUNTIME": "process",
+        "XDG_STATE_HOME": str(directory / "state"),
+    }
+    environ.pop("TRAINLET_DIR", None)
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=directory,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=timeout_seconds,
+        check=False,
+    )
+
+
+def test_the_walk_through_works(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    _, walk, verbs = BLOCKS
+    ended = run_shell(f"trap 'kill %1 && wait' EXIT\n{walk}\n{verbs}", tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "trainjob.trainer.kubeflow.org/hello condition met" in ended.stdout
+    assert "[node-0] heard from rank 1" in ended.stdout
+
+
+def test_the_status_document_has_the_shape_that_is_shown(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "manifests", tmp_path / "manifests")
+    text = re.search(r"```yaml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert text is not None
+    shown = list(yaml.safe_load_all(text.group(1)))
+    ended = run_shell(f"{BLOCKS[1]}\nkill %1 && wait", tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    real = list(yaml.safe_load_all((tmp_path / "jobs/status/default/hello.yaml").read_text(encoding="utf-8")))
+    assert [set(document) for document in shown] == [set(document) for document in real]
+    assert [set(document["metadata"]) for document in shown] == [set(document["metadata"]) for document in real]
+    assert [set(document["status"]) for document in shown] == [set(document["status"]) for document in real]
+    assert shown[1]["status"]["nodes"][0].keys() == real[1]["status"]["nodes"][0].keys()
+
+
+def test_the_two_commands_are_there() -> None:
+    demo, test = (line.split("#")[0].strip() for line in BLOCKS[0].strip().splitlines())
+    assert (demo, test) == ("make demo", "make test")
+    assert test in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    collected = subprocess.run(
+        ["make", "test", "ARGS=--collect-only -q tests/test_architecture.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert collected.returncode == 0, collected.stdout + collected.stderr
+    trained = subprocess.run(
+        ["make", "demo", "ARGS=--container-runtime process"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert "test accuracy" in trained.stdout

@@ -1,0 +1,195 @@
+"""`trainlet validate`: exit status, text and JSON, and what documents of one call see of each other."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from builders import build_runtime
+from manifests import Desk, build_manifest
+from trainlet.kube.meta import JSON
+
+
+@pytest.fixture
+def desk(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    return Desk(tmp_path, capsys, monkeypatch)
+
+
+def validate(desk: Desk, *words: str, stdin: str = "") -> list[JSON]:
+    """Return the JSON entries; the exit status must say the same."""
+    status = desk.run("validate", "-o", "json", *words, stdin=stdin)
+    entries: list[JSON] = json.loads(desk.stdout)
+    assert status == (0 if all(entry["accepted"] for entry in entries) else 1)
+    return entries
+
+
+def test_what_is_good_is_accepted_in_one_line_a_document(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest("one"), build_manifest("two", "team"))
+    assert desk.run("validate", "a.yaml") == 0
+    assert desk.stdout == "a.yaml: TrainJob default/one accepted\na.yaml: TrainJob team/two accepted\n"
+
+
+def test_an_error_shows_its_place_in_the_file(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest(numNode=2))
+    assert desk.run("validate", "a.yaml") == 1
+    assert desk.stdout == (
+        'a.yaml:9:14: spec.trainer.numNode: Unknown field: did you mean "numNodes"?\n'
+        "        numNode: 2\n"
+        "                 ^\n"
+    )
+
+
+def test_a_file_that_is_no_yaml_shows_where_it_stops_to_be(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", "a: [1,\nb: 2\n")
+    assert desk.run("validate", "a.yaml") == 1
+    assert desk.stdout.startswith("a.yaml:2:2: not valid YAML:"), desk.stdout
+
+
+def test_an_entry_has_all_that_scripts_rely_on(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest("one", numNodes="two"))
+    assert validate(desk, "a.yaml") == [
+        {
+            "file": "a.yaml",
+            "document": 0,
+            "line": 1,
+            "apiVersion": "trainer.kubeflow.org/v1alpha1",
+            "kind": "TrainJob",
+            "namespace": "default",
+            "name": "one",
+            "accepted": False,
+            "errors": [
+                {
+                    "stage": "schema",
+                    "path": "spec.trainer.numNodes",
+                    "type": "Invalid value",
+                    "value": "two",
+                    "detail": 'must be of type integer: "string"',
+                    "line": 9,
+                    "column": 15,
+                }
+            ],
+            "warnings": [],
+        }
+    ]
+
+
+def test_a_file_that_is_no_yaml_is_an_entry_too(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", "a: [1,\nb: 2\n")
+    desk.write(desk.out, "b.yaml", build_manifest())
+    broken, good = validate(desk, "a.yaml", "b.yaml")
+    assert (broken["file"], broken["kind"], broken["accepted"], broken["line"]) == ("a.yaml", "", False, 2)
+    assert [(e["stage"], e["line"], e["column"]) for e in broken["errors"]] == [("parse", 2, 2)]
+    assert good["accepted"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("- a\n", ("parse", "", "Invalid value", "this document is not a mapping")),
+        ("kind: Pod\napiVersion: v1\n", ("schema", "kind", "Unsupported value", None)),
+        ("metadata: {}\n", ("schema", "kind", "Required value", None)),
+    ],
+)
+def test_what_is_no_object_of_ours_is_refused(desk: Desk, text: str, error: tuple[str, ...]) -> None:
+    desk.write(desk.out, "a.yaml", text)
+    [entry] = validate(desk, "a.yaml")
+    [found] = entry["errors"]
+    assert (found["stage"], found["path"], found["type"]) == error[:3]
+    assert error[3] in (None, found["detail"])
+
+
+def test_entries_are_in_file_order_though_runtimes_are_admitted_first(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest(runtime="new"), build_runtime("new"))
+    entries = validate(desk, "a.yaml")
+    assert [(e["document"], e["kind"], e["accepted"]) for e in entries] == [
+        (0, "TrainJob", True),
+        (1, "ClusterTrainingRuntime", True),
+    ]
+
+
+@pytest.mark.parametrize("source", ["the directory", "a runtime source", "the built-in ones"])
+def test_a_job_finds_its_runtime_in(desk: Desk, source: str) -> None:
+    desk.write(desk.out, "runtime.yaml", build_runtime("sourced"))
+    name = {"the directory": "own", "a runtime source": "sourced", "the built-in ones": "torch-distributed"}[source]
+    desk.write(desk.out, "a.yaml", build_manifest(runtime=name))
+    assert [e["accepted"] for e in validate(desk, "--runtime-source", "runtime.yaml", "a.yaml")] == [True]
+
+
+def test_a_runtime_of_the_same_call_hides_the_directorys(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest(), build_runtime("own", pod={"initContainers": [{"name": "i"}]}))
+    job, runtime = validate(desk, "a.yaml")
+    assert runtime["accepted"]
+    assert [e["path"] for e in job["errors"]] == [
+        "spec.template.spec.replicatedJobs[0].template.spec.template.spec.initContainers"
+    ]
+
+
+def test_a_runtime_that_nobody_has_is_missed(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest(runtime="absent"))
+    [entry] = validate(desk, "a.yaml")
+    assert [(e["stage"], e["path"]) for e in entry["errors"]] == [("webhook", "spec.RuntimeRef")]
+
+
+def test_the_second_of_two_with_one_name_is_refused(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest())
+    desk.write(desk.out, "b.yaml", build_manifest("two"), build_manifest())
+    first, other, second = validate(desk, "a.yaml", "b.yaml")
+    assert first["accepted"]
+    assert other["accepted"]
+    [error] = second["errors"]
+    assert (error["type"], error["path"], error["line"]) == ("Duplicate value", "metadata.name", 11)
+    assert "a.yaml, line 1" in error["detail"]
+
+
+def test_a_file_named_twice_is_one_file(desk: Desk) -> None:
+    path = desk.write(desk.jobs, "a.yaml", build_manifest())
+    assert len(validate(desk, str(desk.jobs), str(path))) == 2  # the runtime and the job
+
+
+def test_a_directory_means_its_manifests_and_nothing_the_operator_wrote(desk: Desk) -> None:
+    for name in ("status/default/a.yaml", "workspaces/default/a/b.yaml", ".hidden.yaml", "notes.txt", "sub/job.yaml"):
+        (desk.jobs / name).parent.mkdir(parents=True, exist_ok=True)
+        desk.write(desk.jobs, name, build_manifest())
+    files = [entry["file"] for entry in validate(desk, "../jobs")]
+    assert files == ["../jobs/own.yaml", "../jobs/sub/job.yaml"]
+
+
+def test_standard_input_is_a_file_too(desk: Desk) -> None:
+    [entry] = validate(desk, "-", stdin=yaml.safe_dump(build_manifest()))
+    assert (entry["file"], entry["accepted"]) == ("-", True)
+
+
+def test_warnings_are_told(desk: Desk) -> None:
+    runtime = build_runtime("new", pod={"nodeSelector": {"disk": "fast"}})
+    desk.write(desk.out, "a.yaml", runtime, build_manifest(runtime="new"))
+    assert "nodeSelector has no effect" in validate(desk, "a.yaml")[1]["warnings"][0]
+    assert desk.run("validate", "a.yaml") == 0
+    assert "warning: " in desk.stdout
+
+
+def test_a_path_that_is_not_there_is_wrong_usage(desk: Desk) -> None:
+    assert desk.run("validate", "absent.yaml") == 2
+    assert desk.stderr.startswith("error: cannot read the path: No such file or directory (absent.yaml): ")
+
+
+def test_nothing_is_written(desk: Desk) -> None:
+    before = sorted(desk.jobs.rglob("*"))
+    desk.write(desk.out, "a.yaml", build_manifest())
+    desk.run("validate", "a.yaml", str(desk.jobs))
+    assert sorted(desk.jobs.rglob("*")) == before
+
+
+def test_an_update_may_not_change_what_is_immutable(desk: Desk) -> None:
+    desk.write(desk.out, "old.yaml", build_manifest(), build_runtime("other"))
+    changed = desk.write(desk.out, "new.yaml", build_manifest(runtime="other"))
+    assert [entry["accepted"] for entry in validate(desk, "old.yaml", "new.yaml")][:2] == [True, True]
+    [entry] = validate(desk, "--old", "old.yaml", str(changed))
+    assert [(e["stage"], e["path"]) for e in entry["errors"]] == [("cel", "spec.runtimeRef")]
+
+
+def test_what_cannot_be_stored_cannot_be_old(desk: Desk) -> None:
+    desk.write(desk.out, "old.yaml", build_manifest(runtime="absent"))
+    desk.write(desk.out, "new.yaml", build_manifest())
+    assert desk.run("validate", "--old", "old.yaml", "new.yaml") == 2
+    assert "old.yaml:5:3" in desk.stderr
