@@ -64,13 +64,13 @@ def get_url(kind: EngineKind) -> str:
     pytest.skip(reason)
 
 
-def open_engine(kind: EngineKind, directory: Path) -> Engine:
+def open_engine(kind: EngineKind, directory: Path, url: str | None = None) -> Engine:
     """Connect to an engine; `directory` is where the process engine keeps its nodes. The caller closes it."""
     if kind.runtime == "process":
         from trainlet.engine.process import ProcessEngine
 
         return ProcessEngine(directory, os.environ)
-    url = get_url(kind)
+    url = url or get_url(kind)
     if kind.runtime == "docker":
         from trainlet.engine.docker import DockerEngine
 

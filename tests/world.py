@@ -24,14 +24,15 @@ TRAINLET = Path(sys.executable).with_name("trainlet")
 class World:
     """The test's hands and eyes. Everything it looks at is on disk or on the engine."""
 
-    def __init__(self, kind: EngineKind, directory: Path) -> None:
+    def __init__(self, kind: EngineKind, directory: Path, url: str | None = None) -> None:
         self.kind = kind
+        self.url = url or ("" if kind.runtime == "process" else get_url(kind))
         self.base = directory
         self.jobs = directory / "jobs"
         self.jobs.mkdir()
         self.log = directory / "operator.log"
         self.status = StatusDir(self.jobs / "status")
-        self.engine: Engine = open_engine(kind, self._state_home / "trainlet" / "processes")
+        self.engine: Engine = open_engine(kind, self._state_home / "trainlet" / "processes", self.url)
         self._operators: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -46,7 +47,7 @@ class World:
     def engine_flags(self) -> list[str]:
         """What tells trainlet which engine to use."""
         flags = ["--container-runtime", self.kind.runtime]
-        return flags if self.kind.runtime == "process" else [*flags, "--container-host", get_url(self.kind)]
+        return [*flags, "--container-host", self.url] if self.url else flags
 
     # The operator
 
@@ -162,9 +163,8 @@ class World:
 
     def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the engine's own command-line client, as a user would."""
-        url = get_url(self.kind)
         flag = "--host" if self.kind.runtime == "docker" else "--url"
-        return self._run([self.kind.runtime, flag, url, *arguments], 60)
+        return self._run([self.kind.runtime, flag, self.url, *arguments], 60)
 
     def _run(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -6,8 +6,9 @@ plan that no engine could carry out: a second container of a name, a start of wh
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from builders import NOW, build_job, build_runtime
@@ -53,11 +54,11 @@ class World:
 
     job: JSON
     runtime: JSON
-    options: Options = Options()
+    options: Options = field(default_factory=Options)
     now: datetime = NOW
     pods: tuple[JSON, ...] = ()
     report: JSON | None = None
-    observed: Observed = Observed(images={IMAGE: PRESENT})
+    observed: Observed = field(default_factory=lambda: Observed(images={IMAGE: PRESENT}))
     made: int = 0
 
     # The core's own answers
@@ -69,10 +70,18 @@ class World:
 
     def look(self) -> Scene:
         """Return the scene that a pass begins with."""
-        return look(self.case, self.observed, self.now, self.options)
+        return self._scene
 
     def draft(self) -> Draft:
         """Return the draft of a pass."""
+        return self._draft
+
+    @cached_property
+    def _scene(self) -> Scene:
+        return look(self.case, self.observed, self.now, self.options)
+
+    @cached_property
+    def _draft(self) -> Draft:
         return reconcile(self.case, self.observed, self.now, self.options)
 
     def decide(self, failures: Sequence[Failure] = ()) -> Decision:
@@ -214,19 +223,20 @@ class World:
                 return replace(self.see(build_created(spec, f"{spec.name}#{self.made}")), made=self.made + 1)
             case StartContainer(id=id):
                 running = {"state": ContainerState.RUNNING, "started_at": self.now}
-                return self._replace(replace(self._get(id), **running))
+                return self._replace(replace(self.get(id), **running))
             case StopContainer(id=id):
-                self._get(id)
+                self.get(id)
             case KillContainer(id=id):
                 ended = {"state": ContainerState.EXITED, "exit_code": 137, "finished_at": self.now}
-                return self._replace(replace(self._get(id), **ended))
+                return self._replace(replace(self.get(id), **ended))
             case KeepLogs(id=id):
-                self._get(id)
+                self.get(id)
             case RemoveContainer(id=id):
-                return self._drop(self._get(id))
+                return self._drop(self.get(id))
         return self
 
-    def _get(self, id: str) -> ObservedContainer:
+    def get(self, id: str) -> ObservedContainer:
+        """Return the container with this id or name."""
         found = [c for c in self.observed.containers if id in (c.id, c.name)]
         assert found, f"no container {id}"
         return found[0]

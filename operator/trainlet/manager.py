@@ -26,7 +26,7 @@ from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workqueue import WorkQueue
 from trainlet.documents.parse import parse_documents
 from trainlet.documents.scan import find_manifests, scan_directory
-from trainlet.documents.status_dir import StatusDir
+from trainlet.documents.status_dir import StatusDir, build_write_error
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import ApiError, TrainletError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
@@ -231,7 +231,10 @@ def _stopping_signals() -> Iterator[threading.Event]:
 def _lock_directory(status_path: Path) -> IO[str]:
     """Hold the directory against a second operator for as long as the file is open. Raises TrainletError."""
     path = status_path / ".lock"
-    file = path.open("a+", encoding="utf-8")
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise build_write_error(error, path) from None
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -10,7 +10,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from trainlet.admission.admit import Admitted, admit, identify
 from trainlet.admission.crd import Crd
@@ -54,7 +53,7 @@ class Registry:
         self._status_dir, self._crds, self._clock, self._namespace = status_dir, tuple(crds), clock, namespace
         self._lock = threading.RLock()
         self._write_locks: defaultdict[ObjectKey, threading.Lock] = defaultdict(threading.Lock)
-        self._written: dict[tuple[ObjectKey, str], Any] = {}
+        self._written: dict[tuple[ObjectKey, str], list[JSON]] = {}
         self._adoptable: dict[tuple[str, str], str] = {}
         self._runtime_sources: dict[ObjectKey, Source] = {}
 
@@ -107,15 +106,16 @@ class Registry:
         """
         self._adoptable = dict(adoptable)
         for stored in self._status_dir.read_jobs():
-            if stored.report is not None:
-                self.store.put(ObjectKey(REPORT, stored.namespace, stored.name), stored.report)
-            if stored.job is None:
-                continue
             key = ObjectKey(TRAIN_JOB, stored.namespace, stored.name)
-            self.store.put(key, stored.job)
-            for part, kind in _PARTS.items():
-                for child in self._status_dir.read_part(key.namespace, key.name, part):
-                    self.store.put(self._child_key(key, kind, child), child)
+            for document in (stored.job, stored.report):
+                if document is not None:
+                    self.store.restore(_part(key, str(document["kind"])), document)
+                    self._written.setdefault((key, "job"), []).append(document)
+            for part, kind in _PARTS.items() if stored.job is not None else ():
+                children = self._status_dir.read_part(key.namespace, key.name, part)
+                for child in children:
+                    self.store.restore(self._child_key(key, kind, child), child)
+                self._written[(key, part)] = children
 
     def apply(self, document: JSON, source: Source) -> Admitted:
         """Create or update an object. Raises ApiError; a job that was there before stays as it was."""
@@ -158,7 +158,7 @@ class Registry:
                 self.store.delete(key)
             elif job is not None and not get_metadata(job).get("deletionTimestamp"):
                 self.store.put(key, put(job, ("metadata", "deletionTimestamp"), format_time(self._clock())))
-        if job is None:
+        if job is None and key.kind == TRAIN_JOB:
             self.forget(key)  # it was never accepted: there is only its report
 
     def record(self, key: ObjectKey, decision: Decision, notes: Sequence[Note], engine: JSON) -> None:
@@ -323,16 +323,18 @@ class Registry:
                     "events": self._events(key),
                 }
             for part, objects in parts.items():
-                if self._is_news(key, part, objects):
+                there = self._status_dir.has_part(key.namespace, key.name, part)
+                if self._is_news(key, part, objects, there=there):
                     self._status_dir.write_part(key.namespace, key.name, part, objects)
-            if main and self._is_news(key, "job", main):
+                    self._written[(key, part)] = list(objects)
+            there = self._status_dir.has_job(key.namespace, key.name)
+            if main and self._is_news(key, "job", main, there=there):
                 self._status_dir.write_job(key.namespace, key.name, main)
+                self._written[(key, "job")] = main
 
-    def _is_news(self, key: ObjectKey, part: str, objects: Sequence[JSON]) -> bool:
-        if self._written.get((key, part), []) == objects:
-            return False
-        self._written[(key, part)] = list(objects)
-        return True
+    def _is_news(self, key: ObjectKey, part: str, objects: Sequence[JSON], *, there: bool) -> bool:
+        """Whether a file is not as we left it: other objects, or somebody removed it."""
+        return self._written.get((key, part), []) != objects or (bool(objects) and not there)
 
 
 def is_runtime(key: ObjectKey) -> bool:

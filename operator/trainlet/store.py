@@ -61,6 +61,13 @@ class Store:
             self._tell(Change(ChangeType.ADDED if old is None else ChangeType.MODIFIED, key, new))
             return new
 
+    def restore(self, key: ObjectKey, document: JSON) -> None:
+        """Take up an object as an earlier run left it, its version included."""
+        with self._lock:
+            self._version = max(self._version, _version_of(document))
+            self._objects[key] = document
+            self._tell(Change(ChangeType.ADDED, key, document))
+
     def delete(self, key: ObjectKey) -> None:
         """Forget an object; one that is not there counts as forgotten."""
         with self._lock:

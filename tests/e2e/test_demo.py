@@ -49,7 +49,7 @@ def assert_trained(world: World, nodes: int, done: subprocess.CompletedProcess[s
     assert done.returncode == 0, done.stdout + done.stderr
     accuracy = done.stdout.split("test accuracy ")[1].split(" %")[0]
     assert float(accuracy) > 90
-    assert "epoch 1/20 " in done.stdout
+    assert "epoch 1/12 " in done.stdout
     job, report = read_document(done.stdout)
     assert [condition["type"] for condition in job["status"]["conditions"]] == ["Complete"]
     assert (report["kind"], report["status"]["phase"], len(report["status"]["nodes"])) == (

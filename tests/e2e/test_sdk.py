@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from engines import get_url
 from world import World, build_train_job
 
 pytestmark = [
@@ -41,7 +40,7 @@ def client(world: World) -> Iterator[object]:
     file.write_text(RUNTIME, encoding="utf-8")
     config = ContainerBackendConfig(
         container_runtime=world.kind.runtime,
-        container_host=get_url(world.kind),
+        container_host=world.url,
         runtime_source=TrainingRuntimeSource(sources=[f"file://{file}"]),
     )
     return TrainerClient(backend_config=config)

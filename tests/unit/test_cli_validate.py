@@ -43,7 +43,7 @@ def test_an_error_shows_its_place_in_the_file(desk: Desk) -> None:
 def test_a_file_that_is_no_yaml_shows_where_it_stops_to_be(desk: Desk) -> None:
     desk.write(desk.out, "a.yaml", "a: [1,\nb: 2\n")
     assert desk.run("validate", "a.yaml") == 1
-    assert desk.stdout.startswith("a.yaml:2:2: not valid YAML:"), desk.stdout
+    assert desk.stdout.startswith("a.yaml:3:1: not valid YAML:"), desk.stdout
 
 
 def test_an_entry_has_all_that_scripts_rely_on(desk: Desk) -> None:
@@ -64,7 +64,7 @@ def test_an_entry_has_all_that_scripts_rely_on(desk: Desk) -> None:
                     "path": "spec.trainer.numNodes",
                     "type": "Invalid value",
                     "value": "two",
-                    "detail": 'must be of type integer: "string"',
+                    "detail": 'spec.trainer.numNodes in body must be of type integer: "string"',
                     "line": 9,
                     "column": 15,
                 }
@@ -78,8 +78,8 @@ def test_a_file_that_is_no_yaml_is_an_entry_too(desk: Desk) -> None:
     desk.write(desk.out, "a.yaml", "a: [1,\nb: 2\n")
     desk.write(desk.out, "b.yaml", build_manifest())
     broken, good = validate(desk, "a.yaml", "b.yaml")
-    assert (broken["file"], broken["kind"], broken["accepted"], broken["line"]) == ("a.yaml", "", False, 2)
-    assert [(e["stage"], e["line"], e["column"]) for e in broken["errors"]] == [("parse", 2, 2)]
+    assert (broken["file"], broken["kind"], broken["accepted"], broken["line"]) == ("a.yaml", "", False, 3)
+    assert [(e["stage"], e["line"], e["column"]) for e in broken["errors"]] == [("parse", 3, 1)]
     assert good["accepted"]
 
 
@@ -138,7 +138,7 @@ def test_the_second_of_two_with_one_name_is_refused(desk: Desk) -> None:
     assert first["accepted"]
     assert other["accepted"]
     [error] = second["errors"]
-    assert (error["type"], error["path"], error["line"]) == ("Duplicate value", "metadata.name", 11)
+    assert (error["type"], error["path"], error["line"]) == ("Duplicate value", "metadata.name", 12)
     assert "a.yaml, line 1" in error["detail"]
 
 
@@ -192,4 +192,4 @@ def test_what_cannot_be_stored_cannot_be_old(desk: Desk) -> None:
     desk.write(desk.out, "old.yaml", build_manifest(runtime="absent"))
     desk.write(desk.out, "new.yaml", build_manifest())
     assert desk.run("validate", "--old", "old.yaml", "new.yaml") == 2
-    assert "old.yaml:5:3" in desk.stderr
+    assert "old.yaml:6:3" in desk.stderr

@@ -12,7 +12,8 @@ from trainlet.planning.containers import build_network
 from trainlet.planning.options import Options
 from trainlet.planning.records import PodRecord
 from trainlet.planning.specs import ContainerSpec, Limits, Mount
-from worlds import World, build_network as see_network, build_world
+from worlds import World, build_world
+from worlds import build_network as see_network
 
 OPTIONS = Options(store="abc", workspace_dir="/jobs/workspaces", default_shm_bytes=1 << 28)
 GIBIBYTE = 1 << 30

@@ -27,11 +27,13 @@ from worlds import build_world
 SLOTS = build_world(trainer={"numNodes": 2}).look().slots
 FRESH = PodRecord(NOW)
 BOTH = {"mnist-node-0-0": FRESH, "mnist-node-0-1": FRESH}
+FAILED = FRESH.terminate(Termination(1, "Error", "", None, NOW))
+BEFORE = {"mnist-node-0-0": FAILED, "mnist-node-0-1": FAILED}
 NODE: dict[str, str] = {"name": "mnist-node-0", "id": "x"}
 
 
 def note(action: Action, exit_code: int | None = None, records: Any = BOTH) -> dict[str, PodRecord]:
-    return note_failure(Failure(action, "no luck", exit_code), SLOTS, records, NOW)
+    return note_failure(Failure(action, "no luck", exit_code), SLOTS, records, BEFORE, NOW)
 
 
 FAILURES = [
@@ -52,8 +54,6 @@ def test_the_nodes_it_was_for_wait_in_a_kubelet_s_words(action: Action, reason: 
     "action",
     [
         PullImage(image="i"),
-        KeepLogs(**NODE, step="s"),
-        RemoveContainer(**NODE),
         RemoveNetwork(name="mnist-net", id="n"),
     ],
 )
@@ -84,3 +84,9 @@ def test_a_node_that_runs_or_has_ended_waits_for_nothing(record: PodRecord) -> N
 
 def test_a_node_without_a_pod_has_nothing_to_note() -> None:
     assert note(CreateNetwork(spec=NetworkSpec("mnist-net", 2)), records={}) == {}
+
+
+@pytest.mark.parametrize("action", [KeepLogs(**NODE, step="s"), RemoveContainer(**NODE)])
+def test_an_attempt_has_not_begun_while_the_old_container_is_there(action: Action) -> None:
+    begun = {name: record.begin(1, NOW) for name, record in BEFORE.items()}
+    assert note(action, records=begun) == {"mnist-node-0-0": FAILED}

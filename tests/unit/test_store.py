@@ -65,6 +65,16 @@ def test_versions_go_on_after_those_that_were_loaded() -> None:
     assert version_of(store.put(key("b"), build_object("b", "not a number"))) == 43
 
 
+def test_what_an_earlier_run_left_keeps_its_version() -> None:
+    store, told = Store(), list[Change]()
+    store.subscribe(told.append)
+    store.restore(key("a"), build_object("a", "41"))
+    store.restore(key("b"), build_object("b", "7"))
+    assert store.get(key("b")) == build_object("b", "7")
+    assert [change.type for change in told] == [ChangeType.ADDED] * 2
+    assert version_of(store.put(key("b"), build_object("b", "7", size=1))) == 42
+
+
 def test_a_deletion_takes_a_version_too() -> None:
     store = Store()
     store.put(key("a"), build_object("a"))

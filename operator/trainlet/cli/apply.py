@@ -76,6 +76,7 @@ def _copy(placements: Sequence[Placement]) -> None:
     # Runtimes first, so that the operator finds them when it sees the jobs.
     for placement in sorted(placements, key=_holds_only_jobs):
         _write(placement)
+    for placement in placements:
         for key, change in placement.changes:
             print(f"{singulars[key.kind]}/{key.name} {change}")
 

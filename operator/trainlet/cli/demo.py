@@ -180,7 +180,7 @@ def _describe_files(directory: Path, name: str, *, is_kept: bool) -> Iterator[st
     if is_kept:
         yield f"{directory} holds the TrainJob, its status, events and logs, the model and {_LOG_FILE}; look at it with"
     else:
-        where = "--dir DIR"
+        name, where = "NAME", "--dir DIR"
         yield "The files are removed now. With `trainlet demo --dir DIR` they stay, and can be looked at with"
     yield f"  trainlet get trainjobs {where}"
     yield f"  trainlet describe trainjob {name} {where}"

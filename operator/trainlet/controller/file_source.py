@@ -17,9 +17,9 @@ from trainlet.documents.locate import locate, write_errors
 from trainlet.documents.parse import MAX_BYTES, Document, ParseError, parse_documents
 from trainlet.documents.scan import Fingerprint, Listing, scan_directory
 from trainlet.documents.status_dir import StatusDir
-from trainlet.kube.errors import ApiError, FieldError
+from trainlet.kube.errors import ApiError, FieldError, TrainletError
 from trainlet.kube.meta import JSON, ObjectKey
-from trainlet.kube.names import is_subdomain
+from trainlet.kube.names import is_label, is_subdomain
 from trainlet.registry import Registry, Source, describe_errors
 
 log = logging.getLogger(__name__)
@@ -137,11 +137,7 @@ class FileSource:
                 if not isinstance(document.value, dict):
                     raise ApiError("", causes=[FieldError("", "Invalid value", "this document is not a mapping")])
                 key = self._registry.identify(document.value)
-                if not is_subdomain(key.name) or not (key.namespace == "" or is_subdomain(key.namespace)):
-                    field = "metadata.namespace" if is_subdomain(key.name) else "metadata.name"
-                    detail = "must be a lowercase RFC 1123 subdomain (like my-job-1)"
-                    value = key.namespace if is_subdomain(key.name) else key.name
-                    raise ApiError("", causes=[FieldError(field, "Invalid value", detail, value)])
+                _check_names(key)
             except ApiError as error:
                 errors.setdefault(str(path), []).extend(locate(describe_errors(error), document))
                 continue
@@ -168,6 +164,9 @@ class FileSource:
         except ApiError as error:
             self._refuse(entry, error, errors)
             return
+        except TrainletError as error:
+            errors.setdefault(entry.source.file, []).append(FieldError("", "Internal error", str(error)))
+            return
         for warning in admitted.warnings:
             log.warning("%s (%s): %s", entry.key, entry.source.file, warning)
         self._owners[entry.key] = entry.source
@@ -176,9 +175,9 @@ class FileSource:
 
     def _refuse(self, entry: _Entry, error: ApiError, errors: dict[str, list[FieldError]]) -> None:
         self._applied.pop(entry.source, None)
-        self._owners.setdefault(entry.key, entry.source)
         causes = locate(describe_errors(error), entry.document)
-        if entry.key.kind == TRAIN_JOB:
+        if entry.key.kind == TRAIN_JOB and is_label(entry.key.name):
+            self._owners.setdefault(entry.key, entry.source)
             self._registry.reject(entry.key, entry.source, error, write_errors(causes))
         else:
             errors.setdefault(entry.source.file, []).extend(causes)
@@ -197,7 +196,7 @@ class FileSource:
 
     def _write_errors(self, errors: dict[str, list[FieldError]]) -> None:
         written = [{"file": file, "errors": write_errors(found)} for file, found in sorted(errors.items())]
-        if written == self._errors:
+        if written == self._errors and self._status_dir.has_errors() == bool(written):
             return
         for file, found in sorted(errors.items()):
             for error in found:
@@ -247,8 +246,20 @@ class FileSource:
     def _scan_safely(self) -> None:
         try:
             self.scan()
+        except TrainletError as error:
+            log.warning("%s; looking again at the next change", error)
         except Exception:
             log.exception("a scan of %s ended in a bug of trainlet; the next one follows", self._root)
+
+
+def _check_names(key: ObjectKey) -> None:
+    """Refuse what could not be told safely, because names become paths. Raises ApiError."""
+    if not is_subdomain(key.name):
+        detail = "must be a lowercase RFC 1123 subdomain (like my-job-1)"
+        raise ApiError("", causes=[FieldError("metadata.name", "Invalid value", detail, key.name)])
+    if key.namespace and not is_label(key.namespace):
+        detail = "must be a lowercase RFC 1123 label (like my-team)"
+        raise ApiError("", causes=[FieldError("metadata.namespace", "Invalid value", detail, key.namespace)])
 
 
 def _existing(paths: Iterable[Path]) -> list[Path]:

@@ -24,6 +24,8 @@ from trainlet.settings import Settings
 NAMESPACE = "default"
 
 _NO_ENGINE = "no container engine answers (`trainlet doctor` tells why), so the nodes are plain processes"
+#: So few rounds, because nobody watches for long; more make the model hardly better.
+_ARGUMENTS = ("--epochs", "12", "--model", "/workspace/model.json")
 _POLL_SECONDS = 0.2
 _TIMEOUT_SECONDS = 300.0
 _CLEAR_TIMEOUT_SECONDS = 20.0
@@ -103,7 +105,7 @@ def build_manifest(stage: Stage, name: str, nodes: int) -> JSON:
     trainer: JSON = {"numNodes": nodes}
     if stage.image:
         trainer["image"] = stage.image
-    trainer |= {"command": list(stage.command), "args": ["--model", "/workspace/model.json"]}
+    trainer |= {"command": list(stage.command), "args": [*_ARGUMENTS]}
     if stage.environment:
         trainer["env"] = [{"name": variable, "value": value} for variable, value in stage.environment.items()]
     return {

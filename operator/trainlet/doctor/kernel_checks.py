@@ -6,6 +6,7 @@ from pathlib import Path
 from trainlet.doctor.machine import Finding, Machine, fail, ok, warn
 
 _NEEDED_CONTROLLERS = frozenset({"cpu", "memory"})
+_PASSWD_COLUMNS = 7
 _FEW_WATCHES, _FEW_INSTANCES = 8192, 64
 _LITTLE_DISK_BYTES = 5 << 30
 _FREE_DISK = "free disk space, for example with `docker system prune` or `podman system prune`"
@@ -35,7 +36,7 @@ def _check_delegation(machine: Machine) -> Iterator[Finding]:
     if not machine.is_rootless:
         yield ok("cgroups are version 2; limits work")
         return
-    uid = machine.around.uid
+    uid = machine.engine_uid
     owned = machine.read(f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers")
     missing = sorted(_NEEDED_CONTROLLERS - set(owned.split()))
     if missing:
@@ -61,7 +62,7 @@ def check_subordinate_ids(machine: Machine) -> Iterator[Finding]:
     """Say whether the user has ids to map a container's users to, and the program that maps them."""
     if not machine.is_rootless:
         return
-    names = {str(machine.around.uid), _find_user_name(machine)}
+    names = {str(machine.engine_uid), *_find_user(machine)[:1]}
     for file in ("/etc/subuid", "/etc/subgid"):
         if names.isdisjoint(line.split(":")[0] for line in machine.read(file).splitlines()):
             yield fail(f"{file} gives the user no ids for containers", _SUBIDS)
@@ -71,10 +72,10 @@ def check_subordinate_ids(machine: Machine) -> Iterator[Finding]:
         yield fail("there is no newuidmap to map the ids", "install uidmap (on Fedora: shadow-utils)")
 
 
-def _find_user_name(machine: Machine) -> str:
+def _find_user(machine: Machine) -> list[str]:
+    """Return the row of /etc/passwd for the engine's user, or an empty one."""
     rows = [line.split(":") for line in machine.read("/etc/passwd").splitlines()]
-    uid = str(machine.around.uid)
-    return next((row[0] for row in rows if len(row) > 2 and row[2] == uid), uid)
+    return next((row for row in rows if len(row) == _PASSWD_COLUMNS and row[2] == str(machine.engine_uid)), [])
 
 
 def check_inotify(machine: Machine) -> Iterator[Finding]:
@@ -101,8 +102,11 @@ def check_disk(machine: Machine) -> Iterator[Finding]:
 
 def _find_data_directory(machine: Machine) -> Path:
     """Return where the engine keeps its images by default."""
-    root = "/var/lib"
-    if machine.is_rootless:
-        root = machine.around.environ.get("XDG_DATA_HOME") or f"{machine.around.home}/.local/share"
-    directory = Path(root) / ("docker" if machine.runtime == "docker" else "containers")
-    return directory if machine.is_rootless else machine.path(str(directory))
+    name = "docker" if machine.runtime == "docker" else "containers"
+    if not machine.is_rootless:
+        return machine.path(f"/var/lib/{name}")
+    if machine.engine_uid != machine.around.uid:
+        home = (_find_user(machine) or ["/"] * _PASSWD_COLUMNS)[5]
+        return machine.path(f"{home}/.local/share/{name}")
+    data = machine.around.environ.get("XDG_DATA_HOME") or f"{machine.around.home}/.local/share"
+    return Path(data) / name

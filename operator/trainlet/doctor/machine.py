@@ -3,6 +3,7 @@ stand for one.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,10 +15,9 @@ from trainlet.engine.detect import Surroundings
 from trainlet.engine.probe import Attempt
 from trainlet.settings import Settings
 
-#: The sockets of engines that root runs.
-_ROOTS_SOCKETS = frozenset(
-    f"unix://{directory}/{name}" for directory in ("/run", "/var/run") for name in ("docker.sock", "podman/podman.sock")
-)
+#: Where engines that root runs have their sockets, and where those of the user with this number do.
+_ROOTS_SOCKET = re.compile(r"unix://(/var)?/run/(docker|podman/podman)\.sock")
+_USERS_SOCKET = re.compile(r"unix:///run/user/(\d+)/.*")
 
 
 class Level(StrEnum):
@@ -74,10 +74,18 @@ class Machine:
         return is_linux and not self.is_remote and "process" not in (self.runtime, self.settings.container_runtime)
 
     @property
+    def engine_uid(self) -> int:
+        """The user who runs the engine, or would."""
+        endpoint = self.engine.endpoint if self.engine else ""
+        if _ROOTS_SOCKET.fullmatch(endpoint):
+            return 0
+        owner = _USERS_SOCKET.fullmatch(endpoint)
+        return int(owner[1]) if owner else self.around.uid
+
+    @property
     def is_rootless(self) -> bool:
         """Whether the containers belong, or would belong, to a user who is not root."""
-        endpoint = self.engine.endpoint if self.engine else ""
-        return self.runs_containers_here and self.around.uid != 0 and endpoint not in _ROOTS_SOCKETS
+        return self.runs_containers_here and self.engine_uid != 0
 
     def path(self, path: str) -> Path:
         """Return where an absolute path of this machine is."""

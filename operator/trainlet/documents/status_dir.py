@@ -8,7 +8,7 @@ NS/JOB/logs/NODE.log    and NODE.previous.log
 """
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,11 +44,7 @@ class StatusDir:
             if not ignore.exists():
                 write_atomic(ignore, "*\n")
         except OSError as error:
-            raise TrainletError(
-                f"cannot write status documents: {error.strerror}",
-                where=str(self.root),
-                remedy="make the directory writable or give another with --status-dir",
-            ) from None
+            raise build_write_error(error, self.root) from None
 
     def job_path(self, namespace: str, name: str) -> Path:
         """Return the path of the job's status document."""
@@ -81,22 +77,45 @@ class StatusDir:
         """Return what is wrong with files that yield no object."""
         return read_objects(self.root / "errors.yaml")
 
+    def has_job(self, namespace: str, name: str) -> bool:
+        """Tell whether the job's status document is there."""
+        return self.job_path(namespace, name).exists()
+
+    def has_part(self, namespace: str, name: str, part: str) -> bool:
+        """Tell whether one of a job's files is there."""
+        return (self.root / namespace / name / f"{part}.yaml").exists()
+
+    def has_errors(self) -> bool:
+        """Tell whether files that yield no object have been written of."""
+        return (self.root / "errors.yaml").exists()
+
     def write_job(self, namespace: str, name: str, objects: Sequence[JSON]) -> None:
-        """Write the job's status document."""
-        _write(self.job_path(namespace, name), objects)
+        """Write the job's status document. Raises TrainletError."""
+        self._write(self.job_path(namespace, name), objects)
 
     def write_part(self, namespace: str, name: str, part: str, objects: Sequence[JSON]) -> None:
-        """Write one of a job's files; without objects it is removed."""
-        _write(self.root / namespace / name / f"{part}.yaml", objects)
+        """Write one of a job's files; without objects it is removed. Raises TrainletError."""
+        self._write(self.root / namespace / name / f"{part}.yaml", objects)
 
     def write_errors(self, errors: Sequence[JSON]) -> None:
-        """Write what is wrong with files that yield no object."""
-        _write(self.root / "errors.yaml", errors)
+        """Write what is wrong with files that yield no object. Raises TrainletError."""
+        self._write(self.root / "errors.yaml", errors)
 
     def forget(self, namespace: str, name: str) -> None:
-        """Remove everything of a job, its kept logs included."""
+        """Remove everything of a job, its kept logs included. Raises TrainletError."""
         shutil.rmtree(self.root / namespace / name, ignore_errors=True)
-        self.job_path(namespace, name).unlink(missing_ok=True)
+        self._write(self.job_path(namespace, name), ())
+
+    def _write(self, path: Path, objects: Sequence[JSON]) -> None:
+        if not self.root.exists():
+            self.prepare()  # somebody removed it while we run
+        try:
+            if objects:
+                write_atomic(path, dump_documents(objects))
+            else:
+                path.unlink(missing_ok=True)
+        except OSError as error:
+            raise build_write_error(error, path) from None
 
 
 def read_objects(path: Path) -> list[JSON]:
@@ -111,9 +130,10 @@ def read_objects(path: Path) -> list[JSON]:
         return []
 
 
-def _write(path: Path, objects: Iterable[JSON]) -> None:
-    objects = list(objects)
-    if objects:
-        write_atomic(path, dump_documents(objects))
-    else:
-        path.unlink(missing_ok=True)
+def build_write_error(error: OSError, path: Path) -> TrainletError:
+    """Say what to do about a document that cannot be written."""
+    return TrainletError(
+        f"cannot write status documents: {error.strerror or error}",
+        where=str(path),
+        remedy="make the directory writable or give another with --status-dir",
+    )

@@ -10,6 +10,8 @@ from trainlet.planning.plan import (
     CreateNetwork,
     CreateWorkspace,
     Failure,
+    KeepLogs,
+    RemoveContainer,
     StartContainer,
 )
 from trainlet.planning.records import PodRecord, Termination, Waiting
@@ -24,15 +26,24 @@ _REASONS: dict[type[Action], str] = {
 
 
 def note_failure(
-    failure: Failure, slots: Sequence[Slot], records: Mapping[str, PodRecord], now: datetime
+    failure: Failure,
+    slots: Sequence[Slot],
+    records: Mapping[str, PodRecord],
+    before: Mapping[str, PodRecord],
+    now: datetime,
 ) -> dict[str, PodRecord]:
-    """Return the changed records: those of the container that failed, or of all when it was for all."""
-    reason = _REASONS.get(type(failure.action))
-    if reason is None:
-        return {}
+    """Return the changed records: those of the container that failed, or of all when it was for all.
+
+    A slot whose old container is still there, because it or its log could not be taken away, has not begun
+    the next attempt: it is as it was `before` the plan.
+    """
     for_all = isinstance(failure.action, CreateNetwork | CreateWorkspace)
     mine = [s.hostname for s in slots if for_all or s.container_name == failure.action.target]
-    return {name: _note(failure, reason, records[name], now) for name in mine if name in records}
+    mine = [name for name in mine if name in records]
+    if isinstance(failure.action, KeepLogs | RemoveContainer):
+        return {name: before[name] for name in mine}
+    reason = _REASONS.get(type(failure.action))
+    return {name: _note(failure, reason, records[name], now) for name in mine} if reason else {}
 
 
 def _note(failure: Failure, reason: str, record: PodRecord, now: datetime) -> PodRecord:

@@ -125,10 +125,11 @@ def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -
 def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
     """Return what is true after the plan was tried; nothing that failed is taken for done."""
     scene = draft.scene
+    before = {name: view.record for name, view in scene.views.items()}
     records = {name: plan.record for name, plan in draft.slot_plans.items()}
     for failure in failures:
-        records.update(note_failure(failure, scene.slots, records, scene.now))
-    jobs = scene.judge({**{name: view.record for name, view in scene.views.items()}, **records})
+        records.update(note_failure(failure, scene.slots, records, before, scene.now))
+    jobs = scene.judge({**before, **records})
     addresses = _find_addresses(scene)
     news = () if is_finished(scene.job.status) else jobs
     status = build_status(scene.job, news, draft.verdict, scene.now)

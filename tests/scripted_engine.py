@@ -1,0 +1,368 @@
+"""An engine in memory that keeps the promises of `engine/base.py` and does what a script says.
+
+Containers run nothing: one runs until a script lets it exit. It does not pull layers, resolve names, rotate logs,
+enforce limits or mounts, nor answer late; SIGTERM ends a container at once unless it is `stubborn`. Of the calls'
+failures it knows two: the call was refused, and the call was done but its answer was lost. One thing real engines
+cannot do: `kill_operator` ends the program that calls it, at a chosen call, before or after its effect.
+"""
+
+import functools
+import itertools
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from ipaddress import IPv4Network
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar, cast
+
+from trainlet.engine.base import (
+    EngineEvent,
+    EngineUnavailable,
+    ImageMissing,
+    LogLine,
+    NameTaken,
+    Owner,
+    PullFailed,
+    PullProgress,
+    StartFailed,
+    SubnetTaken,
+)
+from trainlet.kube.errors import EngineError
+from trainlet.planning import labels
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer, ObservedNetwork
+from trainlet.planning.specs import ContainerSpec, NetworkSpec
+
+_GATE_SECONDS = 20.0
+Verb = TypeVar("Verb", bound=Callable[..., Any])
+
+
+class OperatorKilled(BaseException):
+    """The operator's process is gone. Nothing in it may catch this."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """One start of a container."""
+
+    owner: str
+    pod: str
+    attempt: int
+
+
+def _verb(method: Verb) -> Verb:
+    """Make a method a call of the operator, which may fail, may be its last one, and is counted."""
+
+    @functools.wraps(method)
+    def call(self: "ScriptedEngine", *args: Any, **keywords: Any) -> Any:
+        with self._lock:
+            self._enter(method.__name__)
+            answer = method(self, *args, **keywords)
+            self._leave(method.__name__)
+            return answer
+
+    return cast(Verb, call)
+
+
+class ScriptedEngine:
+    """The engine and, in its other methods, the world around it. It outlives the operators that call it."""
+
+    name, endpoint = "scripted", "memory://"
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._ids = itertools.count(1)
+        self._containers: dict[str, tuple[ContainerSpec, ObservedContainer]] = {}
+        self._networks: dict[str, ObservedNetwork] = {}
+        self._foreign: dict[str, ObservedContainer] = {}
+        self._events: SimpleQueue[EngineEvent | None] = SimpleQueue()
+        self._refusals: Counter[str] = Counter()
+        self._lost_answers: Counter[str] = Counter()
+        self._kill: tuple[int, bool] | None = None
+        self.images: set[str] = set()
+        self.registry: set[str] = set()
+        self.stubborn: set[str] = set()
+        self.is_down = False
+        self.is_operator_dead = False
+        self.started: list[Started] = []
+        self.counted_exits: Counter[tuple[str, str]] = Counter()
+        self.calls = 0
+        self.pull_gate = threading.Event()
+        self.pull_gate.set()
+
+    # The protocol
+
+    @_verb
+    def ping(self) -> str:
+        return "1"
+
+    @_verb
+    def observe(self, owner_uid: str) -> Observed:
+        def mine(thing: ObservedContainer | ObservedNetwork) -> bool:
+            return thing.labels.get(labels.OWNER_UID) == owner_uid
+
+        containers = tuple(c for _, c in self._containers.values() if mine(c))
+        return Observed(containers, tuple(n for n in self._networks.values() if mine(n)))
+
+    @_verb
+    def find_owners(self, store: str) -> frozenset[Owner]:
+        things = [*(c for _, c in self._containers.values()), *self._networks.values()]
+        known = [thing.labels for thing in things if thing.labels.get(labels.STORE) == store]
+        return frozenset(Owner(k[labels.OWNER_UID], k[labels.NAMESPACE], k[labels.JOB_NAME]) for k in known)
+
+    @_verb
+    def has_image(self, image: str) -> bool:
+        return image in self.images
+
+    def pull_image(self, image: str, progress: PullProgress) -> None:
+        """Not counted as a call, because it is another thread's: when it comes must not change what happens."""
+        progress("half of it", 1 << 20, 2 << 20)
+        assert self.pull_gate.wait(_GATE_SECONDS), "nobody opened the gate for pulls"
+        with self._lock:
+            if self.is_operator_dead or self.is_down or image not in self.registry:
+                raise PullFailed(f"no image {image}", remedy="push it")
+            self.images.add(image)
+
+    @_verb
+    def find_subnets(self) -> frozenset[str]:
+        return frozenset(network.subnet for network in self._networks.values())
+
+    @_verb
+    def create_network(self, spec: NetworkSpec) -> None:
+        assert spec.subnet is not None
+        named = [n for n in self._networks.values() if n.name == spec.name]
+        if named:
+            if named[0].labels.get(labels.OWNER_UID) != spec.labels[labels.OWNER_UID]:
+                raise NameTaken(f"network {spec.name} is there")
+            return
+        wanted = IPv4Network(spec.subnet)
+        if any(wanted.overlaps(IPv4Network(n.subnet)) for n in self._networks.values()):
+            raise SubnetTaken(f"{wanted} is taken")
+        network = ObservedNetwork(f"n{next(self._ids)}", spec.name, dict(spec.labels), spec.subnet)
+        self._networks[network.id] = network
+        self._tell(network)
+
+    @_verb
+    def remove_network(self, id: str) -> None:
+        network = self._networks.get(id)
+        if network is None:
+            return
+        if any(network.name in c.networks and c.state is ContainerState.RUNNING for _, c in self._containers.values()):
+            raise EngineError(f"network {network.name} has active endpoints")
+        del self._networks[id]
+        self._tell(network)
+
+    @_verb
+    def create_container(self, spec: ContainerSpec) -> None:
+        taken = self._foreign.get(spec.name) or next(
+            (c for _, c in self._containers.values() if c.name == spec.name), None
+        )
+        if taken is not None:
+            same = (labels.OWNER_UID, labels.SPEC_HASH)
+            if any(taken.labels.get(key) != spec.labels[key] for key in same):
+                raise NameTaken(f"the name {spec.name} is taken")
+            return
+        if spec.image not in self.images:
+            raise ImageMissing(f"no image {spec.image}")
+        if not any(network.name == spec.network for network in self._networks.values()):
+            raise EngineError(f"no network {spec.network}")
+        container = ObservedContainer(
+            f"c{next(self._ids)}",
+            spec.name,
+            dict(spec.labels),
+            ContainerState.CREATED,
+            networks=frozenset({spec.network}),
+        )
+        self._containers[container.id] = (spec, container)
+        self._tell(container)
+
+    @_verb
+    def start_container(self, id: str) -> None:
+        spec, container = self._get(id)
+        if container.state is ContainerState.RUNNING:
+            return
+        if not container.networks:
+            raise EngineError(f"network {spec.network} was not found")
+        if any(c.state is ContainerState.RUNNING and s.address == spec.address and s.network == spec.network
+               for s, c in self._containers.values()):  # fmt: skip
+            raise EngineError(f"address {spec.address} is in use")
+        self.started.append(Started(container.labels[labels.OWNER_UID], container.pod, container.attempt))
+        if spec.command and spec.command[0] == "no-such-command":
+            self.counted_exits[(container.labels[labels.OWNER_UID], container.pod)] += 1
+            raise StartFailed("no-such-command was not found", exit_code=127)
+        self._put(spec, replace(container, state=ContainerState.RUNNING, started_at=self._clock(), exit_code=None))
+
+    @_verb
+    def stop_container(self, id: str) -> None:
+        found = self._find(id)
+        if found is not None and found[1].name not in self.stubborn:
+            self._end(found[1].id, 143)
+
+    @_verb
+    def kill_container(self, id: str) -> None:
+        found = self._find(id)
+        if found is not None:
+            self._end(found[1].id, 137)
+
+    @_verb
+    def remove_container(self, id: str) -> None:
+        found = self._find(id)
+        if found is not None:
+            del self._containers[found[1].id]
+            self._tell(found[1])
+
+    @_verb
+    def _read_log(self, id: str) -> list[LogLine]:
+        _, container = self._get(id)
+        return [LogLine(f"{container.name} attempt {container.attempt}", container.started_at)]
+
+    def read_logs(
+        self,
+        id: str,
+        *,
+        follow: bool = False,  # noqa: ARG002 - what has ended has nothing to follow
+        since: datetime | None = None,
+        tail: int | None = None,
+    ) -> Iterator[LogLine]:
+        lines = [line for line in self._read_log(id) if since is None or (line.time or since) >= since]
+        yield from lines if tail is None else lines[len(lines) - tail :]
+
+    def watch(self) -> Iterator[EngineEvent]:
+        while (event := self._events.get()) is not None:
+            yield event
+
+    def close(self) -> None:
+        self._events.put(None)
+
+    # The script: what others do to the engine, and what befalls it
+
+    def exit(self, name: str, code: int) -> None:
+        """Let a running container end by itself."""
+        [container] = [c for _, c in self._containers.values() if c.name == name]
+        if code:
+            self.counted_exits[(container.labels[labels.OWNER_UID], container.pod)] += 1
+        self._end(container.id, code)
+
+    def take_container(self, name: str) -> None:
+        """Remove a container by hand."""
+        self.remove_container.__wrapped__(self, self._get(name)[1].id)  # type: ignore[attr-defined]
+
+    def take_network(self, name: str) -> None:
+        """Remove a network by hand, from under its containers."""
+        for id in [n.id for n in self._networks.values() if n.name == name]:
+            del self._networks[id]
+        for spec, container in list(self._containers.values()):
+            if name in container.networks:
+                self._put(spec, replace(container, networks=frozenset()))
+
+    def add_foreign(self, name: str) -> None:
+        """Let somebody else have a container of this name, if it is free."""
+        if self._find(name) is None:
+            self._foreign[name] = ObservedContainer(f"f{next(self._ids)}", name, {}, ContainerState.RUNNING)
+
+    def take_foreign(self) -> None:
+        """Let others take all that is theirs away."""
+        self._foreign.clear()
+
+    def refuse(self, verb: str, times: int = 1) -> None:
+        """Let the next calls of a verb fail."""
+        self._refusals[verb] += times
+
+    def lose_answers(self, verb: str, times: int = 1) -> None:
+        """Let the next calls of a verb be done and seem to have failed."""
+        self._lost_answers[verb] += times
+
+    def kill_operator(self, calls: int, *, done: bool) -> None:
+        """Let the operator die at its n-th call from now, before it has an effect or (`done`) after."""
+        self._kill = (self.calls + calls, done)
+
+    def heal(self) -> None:
+        """Let nothing fail any more."""
+        self._refusals.clear()
+        self._lost_answers.clear()
+        self._kill, self.is_down, self.is_operator_dead = None, False, False
+        self.stubborn.clear()
+        self.take_foreign()
+        self.images |= self.registry
+        self.pull_gate.set()
+
+    # Looking
+
+    @property
+    def containers(self) -> list[ObservedContainer]:
+        """All containers that carry our labels, in the order of names."""
+        return sorted((c for _, c in self._containers.values()), key=lambda c: c.name)
+
+    @property
+    def running(self) -> list[str]:
+        """The names of those that run."""
+        return [c.name for c in self.containers if c.state is ContainerState.RUNNING]
+
+    @property
+    def networks(self) -> list[str]:
+        """The names of all networks."""
+        return sorted(network.name for network in self._networks.values())
+
+    @property
+    def foreign(self) -> dict[str, ObservedContainer]:
+        """What is somebody else's."""
+        return dict(self._foreign)
+
+    def take_events(self) -> list[EngineEvent]:
+        """Take the events that nobody has seen yet."""
+        events: list[EngineEvent] = []
+        while True:
+            try:
+                event = self._events.get_nowait()
+            except Empty:
+                return events
+            if event is not None:
+                events.append(event)
+
+    # The rest
+
+    def _enter(self, verb: str) -> None:
+        if self.is_operator_dead:
+            raise OperatorKilled
+        self.calls += 1
+        self._die_at(done=False)
+        if self.is_down:
+            raise EngineUnavailable("nothing answers", where=self.endpoint, remedy="start it")
+        if self._refusals[verb] > 0:
+            self._refusals[verb] -= 1
+            raise EngineError(f"{verb} was refused")
+
+    def _leave(self, verb: str) -> None:
+        self._die_at(done=True)
+        if self._lost_answers[verb] > 0:
+            self._lost_answers[verb] -= 1
+            raise EngineError(f"{verb} timed out")
+
+    def _die_at(self, *, done: bool) -> None:
+        if self._kill is not None and self._kill[1] == done and self.calls >= self._kill[0]:
+            self._kill, self.is_operator_dead = None, True
+            raise OperatorKilled
+
+    def _find(self, id: str) -> tuple[ContainerSpec, ObservedContainer] | None:
+        return next((pair for pair in self._containers.values() if id in (pair[1].id, pair[1].name)), None)
+
+    def _get(self, id: str) -> tuple[ContainerSpec, ObservedContainer]:
+        found = self._find(id)
+        if found is None:
+            raise EngineError(f"no container {id}")
+        return found
+
+    def _put(self, spec: ContainerSpec, container: ObservedContainer) -> None:
+        self._containers[container.id] = (spec, container)
+        self._tell(container)
+
+    def _end(self, id: str, code: int) -> None:
+        spec, container = self._containers[id]
+        if container.state is ContainerState.RUNNING:
+            ended = replace(container, state=ContainerState.EXITED, exit_code=code, finished_at=self._clock())
+            self._put(spec, ended)
+
+    def _tell(self, thing: ObservedContainer | ObservedNetwork) -> None:
+        self._events.put(EngineEvent(thing.labels[labels.OWNER_UID]))
