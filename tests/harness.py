@@ -11,6 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import yaml
+
 from builders import NOW
 from scripted_engine import OperatorKilled, ScriptedEngine
 from trainlet.admission.crd import parse_crd
@@ -24,7 +26,8 @@ from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workqueue import WorkQueue
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import EngineError, TrainletError
-from trainlet.kube.meta import ObjectKey, get_metadata
+from trainlet.kube.meta import JSON, ObjectKey, get_metadata
+from trainlet.manager import load_runtimes
 from trainlet.package_data import read_crds
 from trainlet.planning.options import Options
 from trainlet.registry import Registry
@@ -56,13 +59,6 @@ class Clock:
         self.time += timedelta(seconds=seconds)
 
 
-class UnwatchedFiles(FileSource):
-    """The files without the thread that follows them."""
-
-    def _run(self) -> None:
-        """End at once: who wants a scan calls it."""
-
-
 class Operator:
     """One life of the operator on a directory and an engine. Its calls raise OperatorKilled when the engine says so."""
 
@@ -71,23 +67,24 @@ class Operator:
         self.status_dir = StatusDir(root / "status")
         self.status_dir.prepare()
         self.registry = Registry(Store(), self.status_dir, CRDS, clock.now, "default")
+        load_runtimes(self.registry, root.with_name("runtimes"))
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock.monotonic)
         self._pool = ThreadPoolExecutor(1)
         self._pulled: list[str] = []
-        images = ImageKeeper(engine, clock.now, self._pulled.append)
+        images = ImageKeeper(engine, clock.now, lambda image, _note: self._pulled.append(image))
         source = EngineSource(engine, clock.now, lambda _uid, _after: None, self.wake_all)
         subnets, logs = SubnetAllocator(engine, POOL), LogKeeper(engine, self.status_dir)
         executor = Executor(engine, self._pool, images, subnets, logs)
         reconciler = Reconciler(self.registry, engine, executor, images, source, options, clock.now)
         self._reconcile: Callable[[ObjectKey], float | None] = reconciler.reconcile
         excluded = (self.status_dir.root, root / "workspaces")
-        self.files = UnwatchedFiles(root, excluded, self.registry, self.status_dir, self.queue.add)
+        self.files = FileSource(root, excluded, self.registry, self.status_dir, self.queue.add)
 
     def start(self) -> None:
         """Take up what is on disk and on the engine."""
         owners = self._engine.find_owners(STORE)
         self.registry.load({(owner.namespace, owner.name): owner.uid for owner in owners})
-        self.files.start()
+        self.files.take_over()
         known = {get_metadata(job).get("uid") for job in self.registry.store.list("TrainJob")}
         for owner in sorted(owners, key=lambda owner: owner.uid):
             if owner.uid not in known:
@@ -157,15 +154,18 @@ class Operator:
 
 
 class Machine:
-    """A directory, an engine, a clock, and whichever operator lives just now."""
+    """A watched directory, an engine, a clock, and whichever operator lives just now."""
 
-    def __init__(self, root: Path, *, auto_remove: bool = True) -> None:
-        self.root = root
+    def __init__(self, directory: Path, runtime: JSON, *, auto_remove: bool = True) -> None:
+        self.root, runtimes = directory / "jobs", directory / "runtimes"
+        self.root.mkdir()
+        runtimes.mkdir()
+        (runtimes / "runtime.yaml").write_text(yaml.safe_dump(runtime), encoding="utf-8")
         self.clock = Clock()
         self.engine = ScriptedEngine(self.clock.now)
         self.engine.images = {"image:1"}
         self.engine.registry = {"image:1"}
-        self._options = Options(store=STORE, workspace_dir=str(root / "workspaces"), auto_remove=auto_remove)
+        self._options = Options(store=STORE, workspace_dir=str(self.root / "workspaces"), auto_remove=auto_remove)
         self.operator: Operator | None = None
         self.deaths = 0
 

@@ -1,4 +1,4 @@
-"""The engine goes away and comes back while a job runs: nothing is lost, and its going down is no failure of the job."""
+"""The engine goes away and comes back while a job runs: nothing is lost, and that is no failure of the job."""
 
 import signal
 import subprocess

@@ -25,15 +25,15 @@ def test_without_a_job_nothing_is_to_be_done(desk: Desk) -> None:
 def test_a_new_job_needs_its_network_first(desk: Desk) -> None:
     desk.write(desk.jobs, "a.yaml", build_manifest(numNodes=2))
     assert desk.run("diff") == 1
-    assert desk.stdout == "default/mnist: CreateNetwork mnist-net: 2 nodes need one\n"
+    assert desk.stdout == "default/mnist: CreateNetwork mnist-net: for 2 nodes\n"
 
 
 def test_scripts_get_one_entry_an_action(desk: Desk) -> None:
     desk.write(desk.jobs, "a.yaml", build_manifest("b"), build_manifest("a", "team"))
     assert desk.run("diff", "-o", "json") == 1
     assert json.loads(desk.stdout) == [
-        {"job": "default/b", "action": "CreateNetwork", "target": "b-net", "reason": "1 nodes need one"},
-        {"job": "team/a", "action": "CreateNetwork", "target": "team.a-net", "reason": "1 nodes need one"},
+        {"job": "default/b", "action": "CreateNetwork", "target": "b-net", "reason": "for 1 nodes"},
+        {"job": "team/a", "action": "CreateNetwork", "target": "team.a-net", "reason": "for 1 nodes"},
     ]
 
 
@@ -68,7 +68,7 @@ def test_a_job_keeps_the_runtime_it_began_with(desk: Desk) -> None:
     status_dir.write_job("default", "mnist", [build_job(runtimeRef={"name": "own"})])
     status_dir.write_part("default", "mnist", "runtime", [build_runtime("own", ml_policy={"numNodes": 3, "torch": {}})])
     desk.run("diff")
-    assert desk.stdout == "default/mnist: CreateNetwork mnist-net: 3 nodes need one\n"
+    assert desk.stdout == "default/mnist: CreateNetwork mnist-net: for 3 nodes\n"
 
 
 def test_a_directory_that_is_not_there_is_wrong_usage(desk: Desk) -> None:

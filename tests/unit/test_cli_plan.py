@@ -35,7 +35,7 @@ def plan(desk: Desk, *words: str) -> list[JSON]:
 
 def test_a_fresh_machine_gets_network_image_workspace_and_nodes() -> None:
     assert render_plan(preview(trainer={"numNodes": 2}).plan).splitlines() == [
-        "CreateNetwork mnist-net: 2 nodes need one",
+        "CreateNetwork mnist-net: for 2 nodes",
         "PullImage image:1: node-0 needs it, pull policy IfNotPresent",
         "CreateWorkspace /workspaces/default/mnist: nodes mount it",
         "CreateContainer mnist-node-0: the job wants it running",

@@ -19,7 +19,7 @@ def tell(world: World, *failures: Failure) -> list[Note]:
 
 def test_a_start_is_told_step_by_step() -> None:
     world = build_world()
-    assert tell(world) == [Note(NORMAL, "NetworkCreated", "mnist-net: 1 nodes need one")]
+    assert tell(world) == [Note(NORMAL, "NetworkCreated", "mnist-net: for 1 nodes")]
     assert tell(world.step()) == [
         Note(NORMAL, "Created", "mnist-node-0: the job wants it running"),
         Note(NORMAL, "Started", "mnist-node-0: the job wants it running"),

@@ -14,7 +14,7 @@ CRDS = {crd.kind: crd for crd in map(parse_crd, read_crds())}
 
 def judge(kind: str = "TrainJob", **metadata: Any) -> list[tuple[str, str, str]]:
     errors = validate_metadata({"metadata": metadata}, CRDS[kind])
-    assert all(error.stage == "metadata" for error in errors)
+    assert all(error.stage == "schema" for error in errors)
     return [(error.path, error.type, error.detail) for error in errors]
 
 

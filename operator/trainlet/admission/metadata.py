@@ -85,7 +85,7 @@ def _find_name_errors(metadata: dict[str, Any]) -> Iterator[FieldError]:
         detail = "name or generateName is required"
         if metadata.get("generateName"):
             detail = "generateName would name a new object at every reading, give a name instead"
-        yield FieldError("metadata.name", "Required value", detail, stage="metadata")
+        yield FieldError("metadata.name", "Required value", detail)
     elif len(name) > MOST_NAME_LENGTH:
         yield _invalid("metadata.name", name, f"must be no more than {MOST_NAME_LENGTH} characters")
     elif not re.fullmatch(_SUBDOMAIN, name):
@@ -97,7 +97,7 @@ def _find_namespace_errors(metadata: dict[str, Any], crd: Crd) -> Iterator[Field
     if not namespace or not isinstance(namespace, str):
         return
     if not crd.is_namespaced:
-        yield FieldError(path, "Forbidden", "not allowed on this type", stage="metadata")
+        yield FieldError(path, "Forbidden", "not allowed on this type")
     elif len(namespace) > MOST_LABEL_LENGTH:
         yield _invalid(path, namespace, f"must be no more than {MOST_LABEL_LENGTH} characters")
     elif not re.fullmatch(_LABEL, namespace):
@@ -122,7 +122,7 @@ def _find_annotation_errors(annotations: dict[str, str]) -> Iterator[FieldError]
     size = sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items())
     if size > MOST_ANNOTATION_BYTES:
         detail = f"may not be more than {MOST_ANNOTATION_BYTES} bytes"
-        yield FieldError(path, "Too long", detail, stage="metadata")
+        yield FieldError(path, "Too long", detail)
 
 
 def _find_key_problems(key: str) -> Iterator[str]:
@@ -145,4 +145,4 @@ def _find_key_problems(key: str) -> Iterator[str]:
 
 
 def _invalid(path: str, value: Any, detail: str) -> FieldError:
-    return FieldError(path, "Invalid value", detail, value, stage="metadata")
+    return FieldError(path, "Invalid value", detail, value)

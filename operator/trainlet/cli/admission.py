@@ -70,25 +70,18 @@ def read_stored(path: str, registry: Registry, settings: Settings) -> dict[Objec
         if verdict.admitted is None:
             error = verdict.errors[0]
             where = f"{path}:{error.line}:{error.column}"
-            raise UsageError(f"this cannot be stored: {describe(error)}", where=where, remedy="give what was admitted")
+            raise UsageError(f"this cannot be stored: {error}", where=where, remedy="give what was admitted")
         stored[verdict.admitted.key] = verdict.admitted.document
     return stored
 
 
-def describe(error: FieldError) -> str:
-    """Return the error for people; one about a whole file has no path to name."""
-    return str(error) if error.path else error.detail
-
-
 def _parse(source: Input, registry: Registry) -> list[Verdict]:
     if source.problem:
-        return [_refuse_file(source, FieldError("", "Unreadable", source.problem, stage="parse", line=1, column=1))]
+        return [_refuse_file(source, FieldError("", "Invalid value", source.problem, stage="parse", line=1, column=1))]
     try:
         documents = parse_documents(source.data)
     except ParseError as error:
-        detail = f"{error.what}: {error.remedy}" if error.remedy else error.what
-        position = {"line": error.line, "column": error.column}
-        return [_refuse_file(source, FieldError("", "Invalid value", detail, stage="parse", **position))]
+        return [_refuse_file(source, error.to_field_error())]
     return [_identify(source, document, registry) for document in documents]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainlet.cli.manifests import find_manifest, get_manifest
 from trainlet.cli.options import add_operator_options, build_converter, read_settings
-from trainlet.cli.resources import CLUSTER_RUNTIMES, RUNTIMES, TRAIN_JOBS, Kind, read_job
+from trainlet.cli.resources import CLUSTER_RUNTIMES, RUNTIMES, TRAIN_JOBS, Kind, find_workspace, read_job
 from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.cli.watch import wait_until
 from trainlet.documents.edit import remove_document, rewrite_file
@@ -42,11 +42,12 @@ def run(args: argparse.Namespace) -> int:
     if is_waiting and any(_is_known(settings, name) for name in names):
         _check_operator(settings)
     for name in names:
+        workspace = _find_workspace(settings, name)  # before the job is gone, and what it tells with it
         _remove_manifest(settings, kind, name)
         if is_waiting:
             _wait_until_gone(settings, name, args.timeout)
         if args.workspace:
-            _remove_workspace(settings.workspace_path / settings.namespace / name)
+            _remove_workspace(workspace)
     return 0
 
 
@@ -68,7 +69,7 @@ def _check_deletable(settings: Settings, kind: Kind, name: str, *, is_waiting: b
     """Refuse a name without a manifest, unless there is still something of it to wait for or to remove."""
     if find_manifest(settings, kind, settings.namespace, name) is not None:
         return
-    is_left = is_waiting and (settings.workspace_path / settings.namespace / name).is_dir()
+    is_left = is_waiting and _find_workspace(settings, name).is_dir()
     if kind is TRAIN_JOBS and (is_left or (is_waiting and read_job(settings, settings.namespace, name))):
         return
     if kind is not TRAIN_JOBS or read_job(settings, settings.namespace, name):
@@ -120,6 +121,10 @@ def _wait_until_gone(settings: Settings, name: str, timeout_seconds: float) -> N
             where=str(path),
             remedy="its containers may still be stopping: call it again with a longer --timeout",
         )
+
+
+def _find_workspace(settings: Settings, name: str) -> Path:
+    return find_workspace(read_job(settings, settings.namespace, name), settings, settings.namespace, name)
 
 
 def _remove_workspace(path: Path) -> None:

@@ -80,7 +80,7 @@ def _make_directory(given: Path | None) -> Path:
 
 def _train(given: Settings, directory: Path, nodes: int) -> "Watcher":
     # Loading an operator takes half a second, which `--help` need not wait for.
-    from trainlet.demo.run import build_manifest, build_demo_settings, open_stage, run_demo
+    from trainlet.demo.run import build_demo_settings, build_manifest, open_stage, run_demo
 
     settings = build_demo_settings(given, directory)
     with _logging_to(directory / _LOG_FILE):

@@ -9,7 +9,16 @@ from trainlet.cli.explain import describe_errors, describe_root_cause, get_condi
 from trainlet.cli.get import Request, select
 from trainlet.cli.options import add_operator_options, read_settings
 from trainlet.cli.output import dump
-from trainlet.cli.resources import CLUSTER_RUNTIMES, EVENTS, PODS, RUNTIMES, TRAIN_JOBS, Resource, list_sorted
+from trainlet.cli.resources import (
+    CLUSTER_RUNTIMES,
+    EVENTS,
+    PODS,
+    RUNTIMES,
+    TRAIN_JOBS,
+    Resource,
+    find_workspace,
+    list_sorted,
+)
 from trainlet.cli.table import flatten, format_since, render_table
 from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.documents.status_dir import StatusDir
@@ -145,7 +154,7 @@ def _list_files(job: Resource, settings: Settings) -> Iterable[tuple[str, str]]:
     status = StatusDir(settings.status_path).job_path(job.namespace, job.name)
     yield "Status", str(status)
     yield "Details and logs", str(status.with_suffix(""))
-    yield "Workspace", str(settings.workspace_path / job.namespace / job.name)
+    yield "Workspace", str(find_workspace(job, settings, job.namespace, job.name))
 
 
 def _describe_pod(pod: Resource, settings: Settings, now: datetime) -> list[str]:  # noqa: ARG001 - as the others

@@ -139,5 +139,17 @@ def list_sorted(kind: Kind, settings: Settings, namespace: str | None) -> list[R
     """Return the objects of a kind by namespace and name, events by time."""
     resources = list(kind.list(settings, namespace if kind.is_namespaced else None))
     if kind is EVENTS:
-        return sorted(resources, key=lambda r: (str(r.wire.get("lastTimestamp") or ""), r.name))
+        # Times are whole seconds; the version tells what came after what within one.
+        return sorted(resources, key=lambda r: (str(r.wire.get("lastTimestamp") or ""), _get_version(r)))
     return sorted(resources, key=lambda r: (r.namespace, r.name))
+
+
+def _get_version(resource: Resource) -> int:
+    version = find(resource.wire, "metadata", "resourceVersion")
+    return int(version) if isinstance(version, str) and version.isdigit() else 0
+
+
+def find_workspace(job: Resource | None, settings: Settings, namespace: str, name: str) -> Path:
+    """Return the job's workspace: where its operator says it is, else where these settings would have it."""
+    told = find(job.report, "workspace") if job else None
+    return Path(told) if isinstance(told, str) else settings.workspace_path / namespace / name

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from trainlet.cli.admission import Verdict, describe
+from trainlet.cli.admission import Verdict
 from trainlet.documents.locate import write_errors
 from trainlet.kube.errors import FieldError
 from trainlet.kube.meta import JSON, get_metadata
@@ -44,7 +44,7 @@ def render_refusals(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _render_error(verdict: Verdict, error: FieldError) -> Iterator[str]:
     line, column = error.line or 1, error.column or 1
-    yield f"{verdict.input.name}:{line}:{column}: {describe(error)}"
+    yield f"{verdict.input.name}:{line}:{column}: {error}"
     text = verdict.input.get_line(line)
     if text.strip():
         start = max(0, column - _LONGEST_LINE // 2)

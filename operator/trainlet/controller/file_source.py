@@ -114,7 +114,7 @@ class FileSource:
             if known is None or known.fingerprint != fingerprint:
                 self._files[path] = _read_file(path, fingerprint)
         for path, problem in listing.problems.items():
-            self._files[path] = _File(None, None, FieldError("", "Unreadable", problem, stage="parse"))
+            self._files[path] = _File(None, None, FieldError("", "Invalid value", problem, stage="parse"))
 
     def _sync(self) -> None:
         errors: dict[str, list[FieldError]] = {}
@@ -276,8 +276,7 @@ def _read_file(path: Path, fingerprint: Fingerprint) -> _File:
             data = file.read(MAX_BYTES + 1)  # what is larger is refused, not loaded
         return _File(fingerprint, tuple(parse_documents(data)))
     except ParseError as error:
-        problem = FieldError("", "Invalid value", str(error), stage="parse", line=error.line, column=error.column)
+        return _File(fingerprint, None, error.to_field_error())
     except OSError as error:
         # To let it be read changes nothing of its fingerprint, so it is tried again at every scan.
-        return _File(None, None, FieldError("", "Unreadable", error.strerror or str(error), stage="parse"))
-    return _File(fingerprint, None, problem)
+        return _File(None, None, FieldError("", "Invalid value", error.strerror or str(error), stage="parse"))

@@ -62,10 +62,9 @@ class ImageKeeper:
                 return ObservedImage(ImageState.PULLING, pull.message)
             message, pulled_at, failed_at, failures = pull.message, pull.pulled_at, pull.failed_at, pull.failures
         if failed_at is not None and (pulled_at is None or pulled_at < failed_at):
-            # It may have come another way since: loaded, built, pulled by hand.
-            if self._engine.has_image(image) and pulled_at is None:
-                return ObservedImage(ImageState.PRESENT)
-            return ObservedImage(ImageState.FAILED, message, pulled_at, failed_at + _get_backoff(failures))
+            # It may be here all the same: loaded, built, or pulled before.
+            state = ImageState.PRESENT if self._engine.has_image(image) else ImageState.FAILED
+            return ObservedImage(state, message, pulled_at, failed_at + _get_backoff(failures))
         state = ImageState.PRESENT if self._engine.has_image(image) else ImageState.ABSENT
         return ObservedImage(state, "", pulled_at)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from trainlet.kube.errors import TrainletError
+from trainlet.kube.errors import FieldError, TrainletError
 from trainlet.kube.meta import JSON
 
 MAX_BYTES = 3 << 20  # what an API server takes in one request
@@ -29,6 +29,11 @@ class ParseError(TrainletError):
     def __init__(self, what: str, line: int, column: int, remedy: str = "") -> None:
         super().__init__(what, where=f"line {line}, column {column}", remedy=remedy)
         self.line, self.column = line, column
+
+    def to_field_error(self) -> FieldError:
+        """Return the error as admission's others; its position is in fields of its own."""
+        detail = f"{self.what}: {self.remedy}" if self.remedy else self.what
+        return FieldError("", "Invalid value", detail, stage="parse", line=self.line, column=self.column)
 
 
 Path = tuple[str | int, ...]

@@ -43,6 +43,8 @@ class FieldError:
     column: int | None = None
 
     def __str__(self) -> str:
+        if not self.path:
+            return self.detail  # it is about the document as a whole
         if self.type == "Invalid value":
             return f"{self.path}: {self.type}: {_render_value(self.value)}: {self.detail}"
         return f"{self.path}: {self.type}" + (f": {self.detail}" if self.detail else "")

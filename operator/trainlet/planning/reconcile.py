@@ -11,7 +11,7 @@ from datetime import datetime
 
 from trainlet.apis.jobset import JobSet
 from trainlet.apis.trainer import TrainJob
-from trainlet.kube.merge import find
+from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
 from trainlet.planning.addresses import get_address
 from trainlet.planning.containers import Site, build_network, get_workspace
@@ -135,6 +135,7 @@ def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
     status = build_status(scene.job, news, draft.verdict, scene.now)
     conditions = find(scene.case.report, "status", "conditions") or []
     report = build_report(scene.job, status, _keep_born(jobs, records), addresses, conditions, scene.now)
+    report = put(report, ("status", "workspace"), get_workspace(scene.job, scene.options))
     pods = [
         build_pod(scene.job, slot, records[slot.hostname], addresses.get(slot.hostname))
         for slot in scene.slots
@@ -262,7 +263,7 @@ def _prepare(scene: Scene, jobs: Sequence[BatchJob], actions: Sequence[Action]) 
         return ()
     if scene.network is None and any(job.state is JobState.ACTIVE and job.slots for job in jobs):
         spec = build_network(scene.job, scene.slots, scene.options)
-        return (CreateNetwork(spec=spec, reason=f"{len(scene.slots)} nodes need one"),)
+        return (CreateNetwork(spec=spec, reason=f"for {len(scene.slots)} nodes"),)
     if any(isinstance(action, CreateContainer) for action in actions):
         path = get_workspace(scene.job, scene.options)
         return (CreateWorkspace(path=path, owner_uid=scene.job.metadata.uid, reason="nodes mount it"),)
