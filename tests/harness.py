@@ -67,7 +67,7 @@ class Operator:
         self.status_dir = StatusDir(root / "status")
         self.status_dir.prepare()
         self.registry = Registry(Store(), self.status_dir, CRDS, clock.now, "default")
-        load_runtimes(self.registry, root.with_name("runtimes"))
+        load_runtimes(root.with_name("runtimes"), self.registry.add_base_runtime)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock.monotonic)
         self._pool = ThreadPoolExecutor(1)
         self._pulled: list[str] = []
@@ -205,14 +205,8 @@ class Machine:
         """Start an operator if there is none; with an engine that is down there will be none."""
         if self.operator is not None:
             return
-        operator = Operator(self.root, self.engine, self.clock, self._options)
+        self.operator = Operator(self.root, self.engine, self.clock, self._options)
         try:
-            operator.start()
+            self.operator.start()
         except EngineError:
-            operator.bury()
-            self.engine.is_operator_dead = False
-        except OperatorKilled:
-            operator.bury()
-            raise
-        else:
-            self.operator = operator
+            self.kill()

@@ -76,11 +76,10 @@ class ScriptedEngine:
         self._ids = itertools.count(1)
         self._containers: dict[str, tuple[ContainerSpec, ObservedContainer]] = {}
         self._networks: dict[str, ObservedNetwork] = {}
-        self._foreign: dict[str, ObservedContainer] = {}
         self._events: SimpleQueue[EngineEvent | None] = SimpleQueue()
         self._refusals: Counter[str] = Counter()
         self._lost_answers: Counter[str] = Counter()
-        self._kill: tuple[int, bool] | None = None
+        self._fate: tuple[int, bool, BaseException] | None = None
         self.images: set[str] = set()
         self.registry: set[str] = set()
         self.stubborn: set[str] = set()
@@ -103,12 +102,12 @@ class ScriptedEngine:
         def mine(thing: ObservedContainer | ObservedNetwork) -> bool:
             return thing.labels.get(labels.OWNER_UID) == owner_uid
 
-        containers = tuple(c for _, c in self._containers.values() if mine(c))
+        containers = tuple(c for c in self.containers if mine(c))
         return Observed(containers, tuple(n for n in self._networks.values() if mine(n)))
 
     @_verb
     def find_owners(self, store: str) -> frozenset[Owner]:
-        things = [*(c for _, c in self._containers.values()), *self._networks.values()]
+        things = [*self.containers, *self._networks.values()]
         known = [thing.labels for thing in things if thing.labels.get(labels.STORE) == store]
         return frozenset(Owner(k[labels.OWNER_UID], k[labels.NAMESPACE], k[labels.JOB_NAME]) for k in known)
 
@@ -156,12 +155,10 @@ class ScriptedEngine:
 
     @_verb
     def create_container(self, spec: ContainerSpec) -> None:
-        taken = self._foreign.get(spec.name) or next(
-            (c for _, c in self._containers.values() if c.name == spec.name), None
-        )
+        taken = self._find(spec.name)
         if taken is not None:
             same = (labels.OWNER_UID, labels.SPEC_HASH)
-            if any(taken.labels.get(key) != spec.labels[key] for key in same):
+            if any(taken[1].labels.get(key) != spec.labels[key] for key in same):
                 raise NameTaken(f"the name {spec.name} is taken")
             return
         if spec.image not in self.images:
@@ -257,14 +254,17 @@ class ScriptedEngine:
             if name in container.networks:
                 self._put(spec, replace(container, networks=frozenset()))
 
-    def add_foreign(self, name: str) -> None:
+    def add_foreign(self, name: str, owner: str = "somebody") -> None:
         """Let somebody else have a container of this name, if it is free."""
         if self._find(name) is None:
-            self._foreign[name] = ObservedContainer(f"f{next(self._ids)}", name, {}, ContainerState.RUNNING)
+            known = {labels.OWNER_UID: owner, labels.STORE: "another", labels.POD: name}
+            container = ObservedContainer(f"f{next(self._ids)}", name, known, ContainerState.RUNNING)
+            self._containers[container.id] = (ContainerSpec(name, "theirs:1"), container)
 
     def take_foreign(self) -> None:
         """Let others take all that is theirs away."""
-        self._foreign.clear()
+        for container in self.foreign:
+            del self._containers[container.id]
 
     def refuse(self, verb: str, times: int = 1) -> None:
         """Let the next calls of a verb fail."""
@@ -276,13 +276,17 @@ class ScriptedEngine:
 
     def kill_operator(self, calls: int, *, done: bool) -> None:
         """Let the operator die at its n-th call from now, before it has an effect or (`done`) after."""
-        self._kill = (self.calls + calls, done)
+        self._fate = (self.calls + calls, done, OperatorKilled())
+
+    def fail_call(self, calls: int, *, done: bool) -> None:
+        """Let the n-th call from now fail, before it has an effect or (`done`) after."""
+        self._fate = (self.calls + calls, done, EngineError("the engine was too busy"))
 
     def heal(self) -> None:
         """Let nothing fail any more."""
         self._refusals.clear()
         self._lost_answers.clear()
-        self._kill, self.is_down, self.is_operator_dead = None, False, False
+        self._fate, self.is_down, self.is_operator_dead = None, False, False
         self.stubborn.clear()
         self.take_foreign()
         self.images |= self.registry
@@ -292,8 +296,8 @@ class ScriptedEngine:
 
     @property
     def containers(self) -> list[ObservedContainer]:
-        """All containers that carry our labels, in the order of names."""
-        return sorted((c for _, c in self._containers.values()), key=lambda c: c.name)
+        """All containers that are not somebody else's, in the order of names."""
+        return sorted((c for _, c in self._containers.values() if c.id.startswith("c")), key=lambda c: c.name)
 
     @property
     def running(self) -> list[str]:
@@ -306,9 +310,9 @@ class ScriptedEngine:
         return sorted(network.name for network in self._networks.values())
 
     @property
-    def foreign(self) -> dict[str, ObservedContainer]:
-        """What is somebody else's."""
-        return dict(self._foreign)
+    def foreign(self) -> list[ObservedContainer]:
+        """The containers that are somebody else's, in the order of names."""
+        return sorted((c for _, c in self._containers.values() if c.id.startswith("f")), key=lambda c: c.name)
 
     def take_events(self) -> list[EngineEvent]:
         """Take the events that nobody has seen yet."""
@@ -327,7 +331,7 @@ class ScriptedEngine:
         if self.is_operator_dead:
             raise OperatorKilled
         self.calls += 1
-        self._die_at(done=False)
+        self._meet_fate(done=False)
         if self.is_down:
             raise EngineUnavailable("nothing answers", where=self.endpoint, remedy="start it")
         if self._refusals[verb] > 0:
@@ -335,15 +339,16 @@ class ScriptedEngine:
             raise EngineError(f"{verb} was refused")
 
     def _leave(self, verb: str) -> None:
-        self._die_at(done=True)
+        self._meet_fate(done=True)
         if self._lost_answers[verb] > 0:
             self._lost_answers[verb] -= 1
             raise EngineError(f"{verb} timed out")
 
-    def _die_at(self, *, done: bool) -> None:
-        if self._kill is not None and self._kill[1] == done and self.calls >= self._kill[0]:
-            self._kill, self.is_operator_dead = None, True
-            raise OperatorKilled
+    def _meet_fate(self, *, done: bool) -> None:
+        if self._fate is not None and self._fate[1] == done and self.calls >= self._fate[0]:
+            error, self._fate = self._fate[2], None
+            self.is_operator_dead = isinstance(error, OperatorKilled)
+            raise error
 
     def _find(self, id: str) -> tuple[ContainerSpec, ObservedContainer] | None:
         return next((pair for pair in self._containers.values() if id in (pair[1].id, pair[1].name)), None)

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,7 +57,7 @@ def build_registry(settings: Settings, status_dir: StatusDir | None = None) -> R
     status_dir = status_dir or StatusDir(settings.status_path)
     registry = Registry(Store(), status_dir, crds, now, settings.namespace)
     for path in [data_dir("manifests") / "runtimes", *map(_get_source_path, settings.runtime_source)]:
-        load_runtimes(registry, path)
+        load_runtimes(path, registry.add_base_runtime)
     return registry
 
 
@@ -73,16 +73,13 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def load_runtimes(registry: Registry, path: Path) -> None:
-    """Put the runtimes of a file or directory into the registry; a bad one is said and stops no other.
-
-    A runtime that is there already is replaced: later sources are the nearer ones.
-    """
+def load_runtimes(path: Path, add: Callable[[JSON, Source], object]) -> None:
+    """Add the runtimes of a file or directory; a bad one is said and stops no other."""
     for file in find_manifests(path):
         try:
             for document in parse_documents(file.read_bytes()):
                 if isinstance(document.value, dict) and document.value.get("kind") in RUNTIME_KINDS:
-                    registry.apply(document.value, Source(str(file), document.index))
+                    add(document.value, Source(str(file), document.index))
         except (OSError, TrainletError) as error:
             log.warning("runtime source %s: %s", file, error)
 
@@ -93,7 +90,7 @@ def load_directory(registry: Registry, settings: Settings, skipped: frozenset[Pa
         excluded = frozenset({settings.status_path, settings.workspace_path})
         for path in scan_directory(settings.dir, excluded).files:
             if path not in skipped:
-                load_runtimes(registry, path)
+                load_runtimes(path, registry.apply)
 
 
 def list_runtimes(settings: Settings) -> list[tuple[str, JSON]]:

@@ -56,6 +56,7 @@ class Registry:
         self._written: dict[tuple[ObjectKey, str], list[JSON]] = {}
         self._adoptable: dict[tuple[str, str], str] = {}
         self._runtime_sources: dict[ObjectKey, Source] = {}
+        self._base: dict[ObjectKey, tuple[JSON, Source]] = {}
 
     # Reading
 
@@ -124,6 +125,8 @@ class Registry:
             old = self.store.get(key)
             if find(old, "metadata", "deletionTimestamp") is not None:
                 raise _still_deleting(key)
+            if key in self._base and old is self._base[key][0]:
+                old = None  # it hides the base runtime, it does not update it
             admitted = self.judge(document, old)
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
@@ -133,6 +136,15 @@ class Registry:
         if key.kind == TRAIN_JOB:
             self._write(key)
         return admitted
+
+    def add_base_runtime(self, document: JSON, source: Source) -> None:
+        """Add a runtime that is there unless a manifest of its name hides it; a later one replaces an earlier."""
+        key = self.identify(document)
+        with self._lock:
+            self._base.pop(key, None)
+            self.store.delete(key)
+            self.apply(document, source)
+            self._base[key] = (self.store.get(key) or document, source)
 
     def reject(self, key: ObjectKey, source: Source, error: ApiError, errors: Sequence[JSON]) -> None:
         """Say why a TrainJob's file is refused; `errors` are the causes with their positions."""
@@ -154,8 +166,8 @@ class Registry:
         """Delete an object; a job stays, marked, until nothing of it is left on the engine."""
         with self._lock:
             job = self.store.get(key)
-            if job is not None and key.kind != TRAIN_JOB:
-                self.store.delete(key)
+            if key.kind != TRAIN_JOB:
+                self._delete_runtime(key)
             elif job is not None and not get_metadata(job).get("deletionTimestamp"):
                 self.store.put(key, put(job, ("metadata", "deletionTimestamp"), format_time(self._clock())))
         if job is None and key.kind == TRAIN_JOB:
@@ -210,6 +222,13 @@ class Registry:
             self._status_dir.forget(key.namespace, key.name)
 
     # Parts
+
+    def _delete_runtime(self, key: ObjectKey) -> None:
+        """Delete a runtime; the base one of its name, if there is any, is to be seen again."""
+        self.store.delete(key)
+        if key in self._base:
+            document, self._runtime_sources[key] = self._base[key]
+            self._base[key] = (self.store.put(key, document), self._runtime_sources[key])
 
     def _finish(self, key: ObjectKey, document: JSON, old: JSON | None) -> JSON:
         """Add what only the server says: uid, creation, generation, and the status there was."""

@@ -13,6 +13,7 @@ from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME, REPORT, TRAIN_JOB
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import ApiError, TrainletError
+from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.package_data import read_crds
 from trainlet.planning.events import Note
@@ -470,3 +471,26 @@ def test_passes_and_edits_at_the_same_time_lose_nothing(place: Place) -> None:
     assert place.condition("Accepted")[0] == "True"
     assert len(place.status.read_part("default", "mnist", "events")) == rounds
     place.assert_written()
+
+
+def test_a_manifest_hides_the_base_runtime_of_its_name_for_as_long_as_it_is_there(place: Place) -> None:
+    base, own = build_runtime(container={"image": "base:1"}), build_runtime(container={"image": "own:1"})
+    # Not an update: what may not change of a stored runtime may be different in another one.
+    base["spec"]["template"]["spec"]["successPolicy"] = {"operator": "All"}
+    own["spec"]["template"]["spec"]["successPolicy"] = {"operator": "Any"}
+    place.registry.add_base_runtime(base, Source("/runtimes/base.yaml", 0))
+    place.registry.apply(own, Source("/jobs/own.yaml", 0))
+    assert place.registry.get_runtime_file(RUNTIME_KEY) == "/jobs/own.yaml"
+    assert get_image(place) == "own:1"
+    place.registry.delete(RUNTIME_KEY)
+    assert place.registry.get_runtime_file(RUNTIME_KEY) == "/runtimes/base.yaml"
+    assert get_image(place) == "base:1"
+
+
+def get_image(place: Place) -> object:
+    """Return the image of the stored runtime's node."""
+    runtime = place.registry.store.get(RUNTIME_KEY)
+    return find(runtime, "spec", "template", "spec", "replicatedJobs", 0, *POD_SPEC, "containers", 0, "image")
+
+
+POD_SPEC = ("template", "spec", "template", "spec")

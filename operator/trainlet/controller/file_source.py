@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 #: A look costs 29 ms for 10,000 files; events get lost, and a job that is still being deleted is asked for again.
 RESCAN_MILLISECONDS = 3_000
 DEBOUNCE_MILLISECONDS = 50
+#: An editor's way from the old file to the new one; to take the gap for a deletion would end the job.
+SAVING_SECONDS = 0.25
 #: How often to look where nothing can be watched.
 POLL_SECONDS = 1.0
 
@@ -89,16 +91,26 @@ class FileSource:
         self._thread.join(timeout_seconds)
 
     def scan(self) -> None:
-        """Bring the registry up to the directory."""
+        """Bring the registry up to the directory. Raises TrainletError when that cannot be written down."""
+        listing = self._list()
+        if listing is not None:
+            self._read_changes(listing)
+            self._sync()
+
+    def _list(self) -> Listing | None:
         try:
             listing = scan_directory(self._root, self._excluded)
         except OSError as error:
             self._note_root(f"cannot list {self._root}: {error.strerror}; nothing is deleted until it is back")
-            return
+            return None
         self._note_root("")
         self._directories = listing.directories
-        self._read_changes(listing)
-        self._sync()
+        return listing
+
+    def _is_being_saved(self) -> bool:
+        """Tell whether a known file is away or empty just now, as for a moment while an editor saves it."""
+        found = (listing := self._list()) and listing.files
+        return found is not None and any(path not in found or found[path].size == 0 for path in self._files)
 
     def _note_root(self, problem: str) -> None:
         if problem and problem != self._root_problem:
@@ -245,6 +257,8 @@ class FileSource:
 
     def _scan_safely(self) -> None:
         try:
+            if self._is_being_saved():
+                self._stopping.wait(SAVING_SECONDS)
             self.scan()
         except TrainletError as error:
             log.warning("%s; looking again at the next change", error)
