@@ -195,6 +195,7 @@ class Manager:
 def run(settings: Settings, *, once: bool = False) -> None:
     """Run the operator until SIGTERM or SIGINT, or with `once` until nothing is left to do."""
     from trainlet.engine.detect import find_engine
+    from trainlet.engine.process import ISOLATION_NOTICE, ProcessEngine
 
     if not settings.dir.is_dir():
         raise UsageError("the watched directory does not exist", where=str(settings.dir), remedy="make it first")
@@ -203,6 +204,8 @@ def run(settings: Settings, *, once: bool = False) -> None:
         with _stopping_signals() as stopping:
             manager = Manager(settings, engine)
             log.info("%s %s at %s", engine.name, engine.ping(), engine.endpoint)
+            if isinstance(engine, ProcessEngine):
+                log.warning(ISOLATION_NOTICE)
             log.info("watching %s, status in %s", settings.dir, settings.status_path)
             manager.start()
             while not stopping.wait(0.2):

@@ -82,6 +82,10 @@ class Registry:
         """Return the keys of all stored jobs."""
         return [_key_of(job) for job in self.store.list(TRAIN_JOB)]
 
+    def list_told(self) -> list[ObjectKey]:
+        """Return the keys of all jobs that have a report, those too that were never accepted."""
+        return sorted({_key_of(stored) for kind in (TRAIN_JOB, REPORT) for stored in self.store.list(kind)})
+
     def get_runtime_file(self, key: ObjectKey) -> str:
         """Return the file that a runtime came from. Raises KeyError."""
         return self._runtime_sources[key].file

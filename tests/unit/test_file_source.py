@@ -96,8 +96,9 @@ class Place:
     def uid(self, name: str = "mnist") -> str:
         return str(find(self.job(name), "metadata", "uid"))
 
-    def nodes(self, name: str = "mnist") -> Any:
-        return find(self.job(name), "spec", "trainer", "numNodes")
+    def edit(self, name: str = "mnist") -> int:
+        """Return which edit of the job is stored."""
+        return int(find(self.job(name), "metadata", "labels", "edit") or 0)
 
     def report(self, name: str = "mnist") -> JSON:
         return (self.registry.store.get(ObjectKey(REPORT, "default", name)) or {}).get("status") or {}
@@ -115,10 +116,10 @@ class Place:
         }
 
 
-def build(name: str = "mnist", nodes: int = 1, runtime: str = "torch-distributed", **metadata: Any) -> JSON:
-    """Return a manifest as people write one."""
-    job = build_job(name, runtimeRef={"name": runtime}, trainer={"numNodes": nodes})
-    return {**job, "metadata": {"name": name, **metadata}}
+def build(name: str = "mnist", edit: int = 1, runtime: str = "torch-distributed", **metadata: Any) -> JSON:
+    """Return a manifest as people write one; `edit` is what tells one version from another."""
+    job = build_job(name, runtimeRef={"name": runtime}, trainer={"numNodes": 2})
+    return {**job, "metadata": {"name": name, "labels": {"edit": str(edit)}, **metadata}}
 
 
 @pytest.fixture
@@ -155,12 +156,12 @@ def open_place() -> Iterator[Place]:
 
 def test_a_file_that_appears_changes_and_vanishes(place: Place) -> None:
     assert place.scan() == []
-    path = place.write("a.yaml", build(nodes=1))
+    path = place.write("a.yaml", build(edit=1))
     assert place.scan() == ["mnist"]
     uid = place.uid()
-    place.write("a.yaml", build(nodes=2))
+    place.write("a.yaml", build(edit=2))
     assert place.scan() == ["mnist"]
-    assert (place.uid(), place.nodes()) == (uid, 2)
+    assert (place.uid(), place.edit()) == (uid, 2)
     path.unlink()
     assert place.scan() == ["mnist"]
     assert place.names() == []
@@ -193,9 +194,9 @@ def test_a_job_that_moves_to_another_file_is_the_same_job(place: Place) -> None:
     place.scan()
     uid = place.uid("two")
     place.write("a.yaml", build("one"))
-    place.write("b.yaml", build("two", nodes=2), build("three"))
+    place.write("b.yaml", build("two", edit=2), build("three"))
     assert place.scan() == ["three", "two"]
-    assert (place.uid("two"), place.nodes("two"), place.file_of("two")) == (uid, 2, "b.yaml")
+    assert (place.uid("two"), place.edit("two"), place.file_of("two")) == (uid, 2, "b.yaml")
 
 
 def test_a_document_taken_out_of_a_file_is_deleted_alone(place: Place) -> None:
@@ -246,37 +247,37 @@ def test_jobs_of_one_name_in_two_namespaces_are_two(place: Place) -> None:
 
 
 def test_the_first_file_keeps_a_name_and_the_other_is_refused(place: Place) -> None:
-    place.write("b.yaml", build(nodes=1))
+    place.write("b.yaml", build(edit=1))
     place.scan()
-    place.write("a.yaml", "# later, though it sorts earlier\n" + yaml.safe_dump(build(nodes=2)))
+    place.write("a.yaml", "# later, though it sorts earlier\n" + yaml.safe_dump(build(edit=2)))
     assert place.scan() == []
-    assert (place.nodes(), place.file_of()) == (1, "b.yaml")
+    assert (place.edit(), place.file_of()) == (1, "b.yaml")
     [error] = place.errors()["a.yaml"]
     assert (
         error
         == f"5:9 metadata.name: TrainJob default/mnist is already defined in {place.root}/b.yaml: rename one of them"
     )
     place.restart()
-    assert (place.nodes(), place.file_of()) == (1, "b.yaml"), "and after a restart"
+    assert (place.edit(), place.file_of()) == (1, "b.yaml"), "and after a restart"
 
 
 def test_the_other_file_gets_the_name_when_the_first_goes(place: Place) -> None:
-    place.write("a.yaml", build(nodes=1))
-    place.write("b.yaml", build(nodes=2))
+    place.write("a.yaml", build(edit=1))
+    place.write("b.yaml", build(edit=2))
     place.scan()
     uid = place.uid()
     (place.root / "a.yaml").unlink()
     place.scan()
-    assert (place.nodes(), place.uid(), place.errors()) == (2, uid, {})
+    assert (place.edit(), place.uid(), place.errors()) == (2, uid, {})
 
 
 def test_a_name_twice_in_one_file_is_refused_once(place: Place) -> None:
-    place.write("a.yaml", build("other"), build(nodes=1), build(nodes=2))
+    place.write("a.yaml", build("other"), build(edit=1), build(edit=2))
     place.scan()
-    assert place.nodes() == 1
+    assert place.edit() == 1
     assert len(place.errors()["a.yaml"]) == 1
     place.restart()
-    assert place.nodes() == 1
+    assert place.edit() == 1
 
 
 # Files that say nothing usable
@@ -318,17 +319,17 @@ def test_a_file_without_an_object_is_reported_and_hides_no_other(
 
 @pytest.mark.parametrize("text", [text for text, *_ in BROKEN.values()][:4], ids=list(BROKEN)[:4])
 def test_a_broken_edit_keeps_the_last_good_object(place: Place, text: bytes) -> None:
-    place.write("a.yaml", build(nodes=2))
+    place.write("a.yaml", build(edit=2))
     place.scan()
     uid = place.uid()
     place.write("a.yaml", text)
     assert place.scan() == []
     place.restart()
-    assert (place.nodes(), place.uid()) == (2, uid), "also after a restart"
+    assert (place.edit(), place.uid()) == (2, uid), "also after a restart"
     assert list(place.errors()) == ["a.yaml"]
-    place.write("a.yaml", build(nodes=3))
+    place.write("a.yaml", build(edit=3))
     place.scan()
-    assert (place.nodes(), place.uid(), place.errors()) == (3, uid, {})
+    assert (place.edit(), place.uid(), place.errors()) == (3, uid, {})
 
 
 def test_a_broken_file_that_goes_takes_its_job_along(place: Place) -> None:
@@ -342,15 +343,15 @@ def test_a_broken_file_that_goes_takes_its_job_along(place: Place) -> None:
 
 
 def test_an_edit_that_is_refused_keeps_the_last_good_object_and_says_so(place: Place) -> None:
-    place.write("a.yaml", build(nodes=2))
+    place.write("a.yaml", build(edit=2))
     place.scan()
-    place.write("a.yaml", yaml.safe_dump(build(nodes=2)).replace("numNodes: 2", "numNodes: two"))
+    place.write("a.yaml", yaml.safe_dump(build(edit=2)).replace("numNodes: 2", "numNodes: two"))
     assert place.scan() == []
-    assert place.nodes() == 2
+    assert place.edit() == 2
     [error] = place.report()["errors"]
     assert (error["path"], error["stage"], error["line"]) == ("spec.trainer.numNodes", "schema", 11)
     assert [c["status"] for c in place.report()["conditions"] if c["type"] == "Accepted"] == ["False"]
-    place.write("a.yaml", build(nodes=2))
+    place.write("a.yaml", build(edit=2))
     place.scan()
     assert "errors" not in place.report()
 
@@ -452,19 +453,19 @@ def test_a_status_directory_that_was_removed_is_made_again(place: Place) -> None
 
 def test_a_file_that_may_not_be_read_keeps_its_job_and_is_read_once_it_may(open_place: Place) -> None:
     place = open_place
-    path = place.write("a.yaml", build(nodes=2))
+    path = place.write("a.yaml", build(edit=2))
     place.scan()
     with as_a_user(place):
-        place.write("a.yaml", build(nodes=3))
+        place.write("a.yaml", build(edit=3))
         path.chmod(0)
         place.scan()
-        assert place.nodes() == 2
+        assert place.edit() == 2
         assert place.errors() == {"a.yaml": ["None:None : Permission denied"]}
         place.restart()
-        assert place.nodes() == 2, "also after a restart"
+        assert place.edit() == 2, "also after a restart"
         path.chmod(0o644)
         place.scan()
-        assert (place.nodes(), place.errors()) == (3, {})
+        assert (place.edit(), place.errors()) == (3, {})
 
 
 def test_a_directory_that_may_not_be_listed_keeps_its_jobs(open_place: Place) -> None:
@@ -565,15 +566,15 @@ def test_a_refused_runtime_is_an_error_of_its_file(place: Place) -> None:
 def test_a_restart_sees_what_was_done_meanwhile(place: Place) -> None:
     place.write("gone.yaml", build("gone"))
     place.write("same.yaml", build("same"))
-    place.write("new-name.yaml", build("edited", nodes=1))
+    place.write("new-name.yaml", build("edited", edit=1))
     place.scan()
     uid = place.uid("same")
     (place.root / "gone.yaml").unlink()
     (place.root / "new-name.yaml").unlink()
-    place.write("other.yaml", build("edited", nodes=2), build("new"))
+    place.write("other.yaml", build("edited", edit=2), build("new"))
     place.restart()
     assert place.names() == ["edited", "new", "same"]
-    assert (place.uid("same"), place.nodes("edited")) == (uid, 2)
+    assert (place.uid("same"), place.edit("edited")) == (uid, 2)
 
 
 # The thread that follows
@@ -581,10 +582,10 @@ def test_a_restart_sees_what_was_done_meanwhile(place: Place) -> None:
 
 def test_changes_are_seen_as_they_come(place: Place) -> None:
     with place.following():
-        path = place.write("a.yaml", build(nodes=1))
-        wait_for(lambda: place.nodes() == 1, "the file")
-        place.write("a.yaml", build(nodes=2))
-        wait_for(lambda: place.nodes() == 2, "the edit")
+        path = place.write("a.yaml", build(edit=1))
+        wait_for(lambda: place.edit() == 1, "the file")
+        place.write("a.yaml", build(edit=2))
+        wait_for(lambda: place.edit() == 2, "the edit")
         path.unlink()
         wait_for(lambda: place.names() == [], "the end")
 
@@ -635,27 +636,27 @@ SAVES = [save_in_place, save_by_rename, save_as_vim_does, save_as_emacs_does, sa
 
 @pytest.mark.parametrize("save", SAVES, ids=lambda save: save.__name__)
 def test_every_way_of_saving_is_an_edit_and_never_a_deletion(place: Place, save: Any) -> None:
-    path = place.write("a.yaml", build(nodes=1))
+    path = place.write("a.yaml", build(edit=1))
     with place.following():
         uid = place.uid()
-        for nodes in (2, 3, 4):
-            save(path, yaml.safe_dump(build(nodes=nodes)))
-            wait_for(lambda nodes=nodes: place.nodes() == nodes, f"{nodes} nodes")  # type: ignore[misc]
+        for number in (2, 3, 4):
+            save(path, yaml.safe_dump(build(edit=nodes)))
+            wait_for(lambda edit=nodes: place.edit() == number, f"edit {number}")  # type: ignore[misc]
         assert place.uid() == uid
         assert place.errors() == {}
 
 
 def test_a_slow_save_is_no_deletion(place: Place) -> None:
-    path = place.write("a.yaml", build(nodes=1))
+    path = place.write("a.yaml", build(edit=1))
     with place.following():
         uid, seen = place.uid(), len(place.woken)
-        text = yaml.safe_dump(build(nodes=2))
+        text = yaml.safe_dump(build(edit=2))
         with path.open("w") as file:  # the file is empty for as long as this takes
             place.write("b.yaml", build("other"))
             file.flush()
             os.fsync(file.fileno())
             file.write(text)
-        wait_for(lambda: place.nodes() == 2, "the edit")
+        wait_for(lambda: place.edit() == 2, "the edit")
         assert place.uid() == uid
         assert "other" in place.woken[seen:] or wait_for(lambda: place.uid("other") != "None", "the other")
 
@@ -665,8 +666,8 @@ def test_directories_made_at_once_with_their_files(place: Place) -> None:
         for number in range(3):
             place.write(f"a{number}/b/c/d/{number}.yaml", build(f"job-{number}"))
         wait_for(lambda: len(place.names()) == 3, "the files")
-        place.write("a0/b/c/d/0.yaml", build("job-0", nodes=7))
-        wait_for(lambda: place.nodes("job-0") == 7, "an edit far below")
+        place.write("a0/b/c/d/0.yaml", build("job-0", edit=7))
+        wait_for(lambda: place.edit("job-0") == 7, "an edit far below")
         shutil.rmtree(place.root / "a1")
         wait_for(lambda: place.names() == ["job-0", "job-2"], "the end of one directory")
 
@@ -677,8 +678,8 @@ def test_a_tree_moved_in_is_followed(place: Place) -> None:
     with place.following():
         (place.base / "elsewhere").rename(place.root / "here")
         wait_for(lambda: place.names() == ["mnist"], "the tree")
-        place.write("here/deep/a.yaml", build(nodes=5))
-        wait_for(lambda: place.nodes() == 5, "an edit in it")
+        place.write("here/deep/a.yaml", build(edit=5))
+        wait_for(lambda: place.edit() == 5, "an edit in it")
 
 
 def test_a_root_that_was_removed_and_made_again_is_followed(place: Place) -> None:
@@ -688,8 +689,8 @@ def test_a_root_that_was_removed_and_made_again_is_followed(place: Place) -> Non
         place.root.rename(place.base / "away")
         wait_for(lambda: place.source._root_problem, "the loss to be noticed")
         place.root.mkdir()
-        place.write("a.yaml", build(nodes=2))
-        wait_for(lambda: place.nodes() == 2, "the new directory")
+        place.write("a.yaml", build(edit=2))
+        wait_for(lambda: place.edit() == 2, "the new directory")
         assert place.uid() == uid, "nothing was deleted in between"
         place.write("b.yaml", build("other"))
         wait_for(lambda: place.names() == ["mnist", "other"], "a further file")

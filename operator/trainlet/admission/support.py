@@ -23,6 +23,12 @@ _PLACEMENT = (
     "priorityClassName",
     "serviceAccountName",
 )
+#: Fields of a pod and of a container that are not carried out, and that training can do without.
+_POD_EXTRAS = ("dnsConfig", "hostAliases", "runtimeClassName", "shareProcessNamespace", "activeDeadlineSeconds")
+_CONTAINER_EXTRAS = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "volumeDevices")
+#: What a pod may not ask for, because it would believe to have it: the host's namespaces, and any safety.
+_HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
+_USER_FIELDS = frozenset({"runAsUser", "runAsGroup"})
 _JOBSET_RULES = ("successPolicy", "failurePolicy", "startupPolicy", "volumeClaimPolicies", "ttlSecondsAfterFinished")
 
 
@@ -58,6 +64,15 @@ def find_ignored(jobset: JSON) -> list[str]:
             if pod.get(name)
         ]
         warnings += [
+            f"{path}.template.spec.template.spec.{name} has no effect yet" for name in _POD_EXTRAS if pod.get(name)
+        ]
+        warnings += [
+            f"{path}.template.spec.template.spec.containers[{i}].{name} has no effect yet"
+            for i, container in enumerate(pod.get("containers") or [])
+            for name in _CONTAINER_EXTRAS
+            if container.get(name)
+        ]
+        warnings += [
             f"{path}.template.spec.template.spec.volumes[{i}] ({volume.get('name')}) is not mounted: "
             "an emptyDir lives as long as the container's own file system here"
             for i, volume in enumerate(pod.get("volumes") or [])
@@ -79,6 +94,10 @@ def _judge_pod(path: str, pod: JSON) -> Iterator[FieldError]:
         yield _refuse(f"{path}.initContainers", "do their work in the image or at the start of the command")
     if len(pod.get("containers") or []) > 1:
         yield _refuse(f"{path}.containers", "keep the container that trains; others would not run beside it")
+    for name in _HOST_NAMESPACES:
+        if pod.get(name):
+            yield _refuse(f"{path}.{name}", "leave it out; nodes have a network and processes of their own")
+    yield from _judge_security(f"{path}.securityContext", pod)
     for index, volume in enumerate(pod.get("volumes") or []):
         if "emptyDir" not in volume:
             yield _refuse(f"{path}.volumes[{index}]", "use the workspace, which is at /workspace in every node")
@@ -86,7 +105,13 @@ def _judge_pod(path: str, pod: JSON) -> Iterator[FieldError]:
         yield from _judge_container(f"{path}.containers[{index}]", container)
 
 
+def _judge_security(path: str, owner: JSON) -> Iterator[FieldError]:
+    for name in sorted(set(owner.get("securityContext") or {}) - _USER_FIELDS):
+        yield _refuse(f"{path}.{name}", "leave it out; only runAsUser and runAsGroup are carried out")
+
+
 def _judge_container(path: str, container: JSON) -> Iterator[FieldError]:
+    yield from _judge_security(f"{path}.securityContext", container)
     if container.get("envFrom"):
         yield _refuse(f"{path}.envFrom", "give the variables in env")
     for index, entry in enumerate(container.get("env") or []):

@@ -81,7 +81,7 @@ class FileSource:
 
     def take_over(self) -> None:
         """Bring what an earlier run stored up to the directory, without following it."""
-        for key in self._registry.list_jobs():
+        for key in self._registry.list_told():
             self._owners[key] = self._registry.find_source(key) or Source("", 0)
         self.scan()
 
@@ -109,8 +109,10 @@ class FileSource:
 
     def _is_being_saved(self) -> bool:
         """Tell whether a known file is away or empty just now, as for a moment while an editor saves it."""
-        found = (listing := self._list()) and listing.files
-        return found is not None and any(path not in found or found[path].size == 0 for path in self._files)
+        listing = self._list()
+        if listing is None:
+            return False
+        return any(path not in listing.files or listing.files[path].size == 0 for path in self._files)
 
     def _note_root(self, problem: str) -> None:
         if problem and problem != self._root_problem:
@@ -137,10 +139,10 @@ class FileSource:
                 errors.setdefault(str(path), []).append(file.problem)
             for entry in self._identify(path, file, errors):
                 self._claim(entry, entries, errors)
+        self._delete_missing(entries)
         # Runtimes first: a job that comes together with its runtime finds it.
         for entry in sorted(entries.values(), key=lambda e: (e.key.kind == TRAIN_JOB, e.key)):
             self._apply(entry, errors)
-        self._delete_missing(entries)
         self._write_errors(errors)
 
     def _identify(self, path: Path, file: _File, errors: dict[str, list[FieldError]]) -> Iterator[_Entry]:
