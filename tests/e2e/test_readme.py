@@ -63,22 +63,12 @@ def test_the_two_commands_are_there() -> None:
     demo, test = (line.split("#")[0].strip() for line in BLOCKS[0].strip().splitlines())
     assert (demo, test) == ("make demo", "make test")
     assert test in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-    collected = subprocess.run(
-        ["make", "test", "ARGS=--collect-only -q tests/test_architecture.py"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert collected.returncode == 0, collected.stdout + collected.stderr
-    trained = subprocess.run(
-        ["make", "demo", "ARGS=--container-runtime process"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert "test accuracy" in trained.stdout
+    make("test", "ARGS=--collect-only -q tests/test_architecture.py")
+    assert "test accuracy" in make("demo", "ARGS=--container-runtime process")
+
+
+def make(*arguments: str) -> str:
+    """Run make in the project's root and return what it prints."""
+    ended = subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    return ended.stdout

@@ -5,16 +5,14 @@ Each edit is read back and compared with what was meant, so a text too unusual t
 
 import contextlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from trainlet.documents.parse import ParseError, parse_documents, resolve_scalar
 from trainlet.documents.syntax import Node, Section, read_sections
-from trainlet.documents.write import dump_documents
+from trainlet.documents.write import dump_documents, write_atomic
 from trainlet.kube.errors import TrainletError
 
 Scalar = str | int | float | bool | None
@@ -76,22 +74,7 @@ def rewrite_file(path: Path, edit: Callable[[str], str]) -> None:
     bom = _BOM if old.startswith(_BOM) else ""
     new = bom + edit(old.removeprefix(_BOM))
     if new != old:
-        _replace_file(path, new.encode("utf-8"))
-
-
-def _replace_file(path: Path, data: bytes) -> None:
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), path.stat().st_mode & 0o7777)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            Path(temporary).unlink()
-        raise
+        write_atomic(path, new, mode=path.stat().st_mode & 0o7777)
 
 
 def _read(text: str, index: int) -> tuple[Values, Section]:
