@@ -51,9 +51,9 @@ class World:
 
     # The operator
 
-    def start(self, *flags: str, once: bool = False) -> subprocess.Popen[bytes]:
-        """Start the operator on the directory."""
-        command = [str(TRAINLET), "run", str(self.jobs), *self.engine_flags(), *flags]
+    def start(self, *flags: str, once: bool = False, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start the operator on the directory; `prefix` is put before its command."""
+        command = [*prefix, str(TRAINLET), "run", str(self.jobs), *self.engine_flags(), *flags]
         with self.log.open("ab") as log:
             operator = subprocess.Popen(
                 command + (["--once"] if once else []), stdout=log, stderr=log, env=self.environ, start_new_session=True

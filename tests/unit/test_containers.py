@@ -62,6 +62,13 @@ def test_the_labels_say_whose_it_is_and_what_the_sdk_reads() -> None:
     assert {key: found.get(key) for key in expected} == expected
 
 
+def test_a_container_of_a_network_that_was_made_again_is_another_one() -> None:
+    world = build_world()
+    again = replace(see_network(), id="another")
+    other = replace(world, observed=replace(world.observed, networks=(again,)))
+    assert world.spec("node-0").labels[labels.SPEC_HASH] != other.spec("node-0").labels[labels.SPEC_HASH]
+
+
 def test_a_pod_template_s_labels_never_hide_ours() -> None:
     world = build_world()
     rjob = world.runtime["spec"]["template"]["spec"]["replicatedJobs"][0]

@@ -243,3 +243,26 @@ def test_deletion_keeps_no_logs_and_waits_for_no_record() -> None:
     assert world.plan == "RemoveNetwork mnist-net"
     assert not world.decide().gone
     assert world.step().decide().gone
+
+
+def test_a_container_of_an_earlier_attempt_makes_way_for_the_one_that_is_written_down() -> None:
+    world = build_running(nodes=1).exit("node-0", 1).step()
+    begun = world.store(world.decide())
+    assert begun.record("node-0").attempt == 1
+    assert begun.container("node-0").attempt == 0
+    assert begun.plan == RESTART
+    assert begun.settle().container("node-0").attempt == 1
+
+
+def test_a_node_that_starts_is_not_asked_to_end_any_more() -> None:
+    world = build_running(nodes=1).exit("node-0", 1).step()
+    begun = world.store(world.decide()).change("node-0", state=ContainerState.RUNNING)
+    suspended = begun.edit(suspend=True).step().exit("node-0", 143).settle()
+    world = suspended.edit(suspend=False).settle()
+    assert world.container("node-0").attempt == 1
+    assert world.record("node-0").stopping_since is None
+
+
+def test_a_finished_job_whose_nodes_were_forgotten_starts_none() -> None:
+    world = build_running(nodes=1).exit("node-0", 0).settle()
+    assert replace(world, pods=()).settle().observed.containers == ()

@@ -255,7 +255,7 @@ def test_the_first_file_keeps_a_name_and_the_other_is_refused(place: Place) -> N
     [error] = place.errors()["a.yaml"]
     assert (
         error
-        == f"5:9 metadata.name: TrainJob default/mnist is already defined in {place.root}/b.yaml: rename one of them"
+        == f"7:9 metadata.name: TrainJob default/mnist is already defined in {place.root}/b.yaml: rename one of them"
     )
     place.restart()
     assert (place.edit(), place.file_of()) == (1, "b.yaml"), "and after a restart"
@@ -521,7 +521,7 @@ def test_a_job_waits_for_its_runtime(place: Place) -> None:
     assert place.scan() == []
     assert place.report()["phase"] == "Rejected"
     [error] = place.report()["errors"]
-    assert (error["line"], "must be created before" in error["detail"]) == (7, True)
+    assert (error["line"], "must be created before" in error["detail"]) == (8, True)
     place.write("z-later.yaml", build_runtime("mine"))
     assert "mnist" in place.scan()
     assert place.report()["phase"] == "Pending"
@@ -640,8 +640,8 @@ def test_every_way_of_saving_is_an_edit_and_never_a_deletion(place: Place, save:
     with place.following():
         uid = place.uid()
         for number in (2, 3, 4):
-            save(path, yaml.safe_dump(build(edit=nodes)))
-            wait_for(lambda edit=nodes: place.edit() == number, f"edit {number}")  # type: ignore[misc]
+            save(path, yaml.safe_dump(build(edit=number)))
+            wait_for(lambda number=number: place.edit() == number, f"edit {number}")  # type: ignore[misc]
         assert place.uid() == uid
         assert place.errors() == {}
 

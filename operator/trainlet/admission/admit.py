@@ -81,7 +81,7 @@ def _get_crd(document: JSON, crds: Iterable[Crd]) -> Crd:
 def _clean(document: JSON, key: ObjectKey) -> JSON:
     """Leave out what only the server may say: status and its metadata; fill in the namespace."""
     metadata = {k: v for k, v in get_metadata(document).items() if k not in _SERVER_METADATA}
-    if key.namespace:
+    if key.namespace and not metadata.get("namespace"):
         metadata["namespace"] = key.namespace
     kept = {k: v for k, v in document.items() if k != "status"}
     return {**kept, "metadata": metadata} if isinstance(document.get("metadata", {}), dict) else kept

@@ -58,10 +58,12 @@ class Crd:
 
     @property
     def api_version(self) -> str:
+        """Group and version, as objects of this kind write them."""
         return f"{self.group}/{self.version}"
 
     @property
     def is_namespaced(self) -> bool:
+        """Whether its objects live in a namespace."""
         return self.scope == "Namespaced"
 
 

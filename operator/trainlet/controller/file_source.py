@@ -6,6 +6,7 @@ it. A directory that cannot be listed deletes nothing.
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ from trainlet.registry import Registry, Source, describe_errors
 log = logging.getLogger(__name__)
 
 #: A look costs 29 ms for 10,000 files; events get lost, and a job that is still being deleted is asked for again.
-RESCAN_MILLISECONDS = 3_000
+RESCAN_SECONDS = 3.0
+TICK_MILLISECONDS = 200
 DEBOUNCE_MILLISECONDS = 50
 #: An editor's way from the old file to the new one; to take the gap for a deletion would end the job.
 SAVING_SECONDS = 0.25
@@ -230,25 +232,30 @@ class FileSource:
     def _follow(self) -> None:
         """Scan at every hint until the set of directories changes. Raises what watchfiles does when it cannot watch."""
         armed = dict(self._directories)
-        for _ in watch(
+        due = 0.0  # at the first tick, because nobody told what happened before the watch was in place
+        for changes in watch(
             *_existing([*armed, self._root.parent]),
             watch_filter=self._is_hint,
             debounce=DEBOUNCE_MILLISECONDS,
             step=1,
-            rust_timeout=RESCAN_MILLISECONDS,
+            rust_timeout=TICK_MILLISECONDS,
             yield_on_timeout=True,
             stop_event=self._stopping,
             recursive=False,
             raise_interrupt=False,
         ):
+            if not changes and time.monotonic() < due:
+                continue
             self._scan_safely()
+            due = time.monotonic() + RESCAN_SECONDS
             if self._directories != armed:
                 return
 
     def _is_hint(self, _: Change, path: str) -> bool:
         """Tell whether an event may matter; of the root's parent only the root does, which may come back."""
         place = Path(path)
-        return not place.name.startswith(".") and (place.parent != self._root.parent or place == self._root)
+        is_hidden = place.name.startswith(".") and not place.name.startswith("..")  # a mounted ConfigMap swaps ..data
+        return not is_hidden and (place.parent != self._root.parent or place == self._root)
 
     def _note_watch(self, error: Exception) -> None:
         # A directory that went between listing and watching is no news; the next scan knows.

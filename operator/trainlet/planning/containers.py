@@ -119,6 +119,7 @@ def _build_labels(site: Site, slot: Slot, record: PodRecord) -> dict[str, str]:
         **_owner_labels(site.job, site.options),
         labels.SDK_STEP: slot.step,
         labels.SDK_NETWORK: site.network.name,
+        labels.NETWORK: site.network.id,
         labels.POD: slot.hostname,
         labels.ATTEMPT: str(record.attempt),
     }

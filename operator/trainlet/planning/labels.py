@@ -17,6 +17,8 @@ STORE = "trainlet.dev/store"
 NAMESPACE = "trainlet.dev/namespace"
 SPEC_HASH = "trainlet.dev/spec-hash"
 ATTEMPT = "trainlet.dev/attempt"
+# The engine's id of the network: one made again under the old name is not what a container was made for.
+NETWORK = "trainlet.dev/network"
 POD = "trainlet.dev/pod"
 
 # Upstream's, on Job templates, pods and their containers.

@@ -1,0 +1,115 @@
+"""What would not run as asked is refused by name; what only a cluster needs is warned of; the rest is silent."""
+
+import pytest
+
+from builders import build_job, build_runtime
+from trainlet.admission.support import find_ignored, find_unsupported
+from trainlet.kube.merge import put
+from trainlet.kube.meta import JSON
+
+RJOB = "spec.template.spec.replicatedJobs[0]"
+POD = f"{RJOB}.template.spec.template.spec"
+SIDECAR = {"name": "side", "image": "i"}
+
+
+def build_jobset(pod: JSON | None = None, container: JSON | None = None, **spec: JSON) -> JSON:
+    """Return a JobSet; its paths are those of the runtime's template."""
+    template = build_runtime(pod=pod, container=container)["spec"]["template"]
+    return {**template, "spec": {**template["spec"], **spec}}
+
+
+def add_container(jobset: JSON, container: JSON) -> JSON:
+    pod = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
+    pod["containers"] = [*pod["containers"], container]
+    return jobset
+
+
+REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
+    # name: (job, runtime, jobset, paths)
+    "nothing special": (build_job(), build_runtime(), build_jobset(), []),
+    "a policy of another framework": (
+        build_job(),
+        build_runtime(ml_policy={"numNodes": 2, "mpi": {}}),
+        build_jobset(),
+        ["spec.runtimeRef.name"],
+    ),
+    "two such policies": (
+        build_job(),
+        build_runtime(ml_policy={"mpi": {}, "jax": {}}),
+        build_jobset(),
+        ["spec.runtimeRef.name"] * 2,
+    ),
+    "patches": (build_job(runtimePatches=[{"manager": "x"}]), build_runtime(), build_jobset(), ["spec.runtimePatches"]),
+    "no patches": (build_job(runtimePatches=[]), build_runtime(), build_jobset(), []),
+    "an initializer": (build_job(initializer={"dataset": {}}), build_runtime(), build_jobset(), ["spec.initializer"]),
+    "init containers": (
+        build_job(),
+        build_runtime(),
+        build_jobset(pod={"initContainers": [SIDECAR]}),
+        [f"{POD}.initContainers"],
+    ),
+    "a sidecar": (build_job(), build_runtime(), add_container(build_jobset(), SIDECAR), [f"{POD}.containers"]),
+    "volumes": (
+        build_job(),
+        build_runtime(),
+        build_jobset(pod={"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "c"}}]}),
+        [f"{POD}.volumes[1]"],
+    ),
+    "envFrom": (
+        build_job(),
+        build_runtime(),
+        build_jobset(container={"envFrom": [{"secretRef": {"name": "s"}}]}),
+        [f"{POD}.containers[0].envFrom"],
+    ),
+    "values from elsewhere": (
+        build_job(),
+        build_runtime(),
+        build_jobset(
+            container={
+                "env": [
+                    {"name": "A", "value": "1"},
+                    {"name": "B", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+                    {"name": "C", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+                ]
+            }
+        ),
+        [f"{POD}.containers[0].env[2].valueFrom.secretKeyRef"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("job", "runtime", "jobset", "paths"), REFUSED.values(), ids=REFUSED)
+def test_what_the_training_would_miss_is_refused(job: JSON, runtime: JSON, jobset: JSON, paths: list[str]) -> None:
+    errors = find_unsupported(job, runtime, jobset)
+    assert [error.path for error in errors] == paths
+    for error in errors:
+        assert (error.type, error.stage) == ("Forbidden", "webhook")
+        _, _, remedy = error.detail.partition(": ")
+        assert remedy or "mlPolicy" in error.detail, "it says what to do"
+
+
+IGNORED: dict[str, tuple[JSON, list[str]]] = {
+    "nothing special": (build_jobset(), []),
+    "where pods are placed": (
+        build_jobset(pod={"nodeSelector": {"gpu": "a100"}, "tolerations": [{"key": "x"}], "affinity": {}}),
+        [
+            f"{POD}.nodeSelector has no effect: there is one machine",
+            f"{POD}.tolerations has no effect: there is one machine",
+        ],
+    ),
+    "an emptyDir": (
+        build_jobset(pod={"volumes": [{"name": "tmp", "emptyDir": {}}]}),
+        [f"{POD}.volumes[0] (tmp) is not mounted: an emptyDir lives as long as the container's own file system here"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("jobset", "warnings"), IGNORED.values(), ids=IGNORED)
+def test_what_only_a_cluster_needs_is_warned_of(jobset: JSON, warnings: list[str]) -> None:
+    assert find_ignored(jobset) == warnings
+
+
+def test_rules_of_a_jobset_that_have_no_effect_yet_are_told() -> None:
+    jobset = put(build_jobset(), ("spec", "failurePolicy"), {"maxRestarts": 3})
+    [warning] = find_ignored(jobset)
+    assert warning.startswith("spec.template.spec.failurePolicy")
