@@ -9,8 +9,8 @@ now       the time of the pass
 stored    what is written of each node: attempt, failures, started, stopping, waiting, ended {code, at, ...}
 seen      the network, images and containers on the engine; `drifted` was made from another spec, `stray` is no node's
 failures  actions of the plan that do not work, by their first words
-expect    the plan as text, phase and conditions; when to look again (absent: at the next event), gone (absent: not yet);
-          and where it matters jobsStatus as the counters that are not zero, and nodes
+expect    the plan as text, phase and conditions; when to look again (absent: at the next event), gone (absent: not
+          yet); and where it matters jobsStatus as the counters that are not zero, and nodes
 """
 
 from collections.abc import Mapping

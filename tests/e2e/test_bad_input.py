@@ -176,13 +176,15 @@ def test_an_edit_that_breaks_the_file_of_a_running_job(process_world: World) -> 
     world = process_world
     world.start()
     path = drop_waiting(world)
-    before = world.observe(world.job("bad")["metadata"]["uid"]).containers
-    for text in ("metadata: {", "", path.read_text().replace("numNodes: 1", "numNodes: none")):
-        path.write_text(text or "kind: [")
-        wait_for(lambda: world.status.read_errors() or world.report("bad").get("errors"), "the error")
+    uid, good = world.job("bad")["metadata"]["uid"], path.read_text()
+    before = world.observe(uid).containers
+    path.write_text("metadata: {")
+    wait_for(world.status.has_errors, "the file to be reported")
+    path.write_text(good.replace("numNodes: 1", "numNodes: none"))
+    wait_for(lambda: world.report("bad").get("errors"), "the job to be reported")
     drop_healthy(world)
     assert_completes(world)
-    assert world.observe(world.job("bad")["metadata"]["uid"]).containers == before
+    assert world.observe(uid).containers == before
     (world.base / "go").touch()
     assert_completes(world, "bad")
 

@@ -44,6 +44,7 @@ CONDITIONS = {
 CODES = st.sampled_from([0, 0, 1, 127, 137, 143])
 MOMENTS = st.integers(-700, 0).map(lambda seconds: NOW + timedelta(seconds=seconds))
 COUNTS = st.integers(0, 3)
+RARELY = st.integers(0, 4).map(lambda number: number == 4)
 
 TERMINATIONS = st.builds(
     Termination, CODES, st.just("Error"), st.just(""), st.none() | MOMENTS, MOMENTS, counted=st.booleans()
@@ -74,20 +75,20 @@ OPTIONS = st.builds(
 @st.composite
 def draw_jobs(draw: Any) -> World:
     """Return a job of zero to three nodes, in any state of its own."""
-    spec = {"trainer": {"numNodes": draw(COUNTS)}, "suspend": draw(st.booleans())}
-    if draw(st.booleans()):
-        spec["activeDeadlineSeconds"] = draw(st.integers(1, 100))
+    spec = {"trainer": {"numNodes": draw(COUNTS)}, "suspend": draw(RARELY)}
+    if draw(RARELY):
+        spec["activeDeadlineSeconds"] = draw(st.integers(20, 100))
     job = build_job(**spec)
     job["metadata"]["creationTimestamp"] = "2026-01-02T03:03:35Z"
-    conditions = draw(st.lists(st.sampled_from(["Suspended", "Complete", "Failed"]), max_size=1))
-    if conditions:
+    if draw(RARELY):
+        condition = CONDITIONS[draw(st.sampled_from(list(CONDITIONS)))]
         times = {"message": "", "lastTransitionTime": "2026-01-02T03:04:00Z"}
-        job["status"] = {"conditions": [{**CONDITIONS[name], **times} for name in conditions]}
-    if draw(st.integers(0, 3)) == 0:
+        job["status"] = {"conditions": [{**condition, **times}]}
+    if draw(RARELY):
         job["metadata"]["deletionTimestamp"] = "2026-01-02T03:04:05Z"
     runtime = build_runtime(
         pod={"restartPolicy": draw(st.sampled_from(["OnFailure", "Never"])), "terminationGracePeriodSeconds": 20},
-        job={"backoffLimit": draw(COUNTS)},
+        job={"backoffLimit": draw(st.integers(0, 9))},
     )
     return World(job, runtime, draw(OPTIONS))
 
@@ -99,7 +100,7 @@ def draw_containers(draw: Any, world: World, slot: Slot) -> ObservedContainer:
     spec = world.spec(slot.step, PodRecord(NOW, attempt=attempt))
     state = draw(st.sampled_from(ContainerState))
     is_exited, was_started = state is ContainerState.EXITED, state is not ContainerState.CREATED
-    drift = {labels.SPEC_HASH: "another"} if draw(st.integers(0, 5)) == 0 else {}
+    drift = {labels.SPEC_HASH: "another"} if draw(RARELY) else {}
     return ObservedContainer(
         id=f"id-{spec.name}",
         name=spec.name,
@@ -108,8 +109,8 @@ def draw_containers(draw: Any, world: World, slot: Slot) -> ObservedContainer:
         exit_code=draw(CODES) if is_exited else None,
         started_at=draw(MOMENTS) if was_started else None,
         finished_at=draw(MOMENTS) if is_exited else None,
-        networks=frozenset({spec.network} if draw(st.integers(0, 5)) else ()),
-        disrupted=is_exited and draw(st.integers(0, 5)) == 0,
+        networks=frozenset(() if draw(RARELY) else {spec.network}),
+        disrupted=is_exited and draw(RARELY),
     )
 
 
@@ -129,7 +130,7 @@ def draw_worlds(draw: Any) -> World:
             pods.append(build_pod(world.look().job, slot, replace(record, previous=previous), None))
         if draw(st.booleans()):
             containers.append(draw(draw_containers(world, slot)))
-    if draw(st.integers(0, 5)) == 0:
+    if draw(RARELY):
         known = {labels.POD: "mnist-node-0-99"}
         containers.append(ObservedContainer("id-stray", "mnist-stray", known, ContainerState.RUNNING))
     observed = Observed(tuple(containers), networks, {IMAGE: draw(IMAGES)})

@@ -95,7 +95,10 @@ def test_the_network_is_the_job_s_and_says_its_runtime() -> None:
     ("container", "expected"),
     [
         ({}, (Mount("/jobs/workspaces/default/mnist", "/workspace"),)),
-        ({"volumeMounts": [{"name": "a", "mountPath": "/data"}]}, (Mount("/jobs/workspaces/default/mnist", "/workspace"),)),
+        (
+            {"volumeMounts": [{"name": "a", "mountPath": "/data"}]},
+            (Mount("/jobs/workspaces/default/mnist", "/workspace"),),
+        ),
         ({"volumeMounts": [{"name": "a", "mountPath": "/workspace"}]}, ()),
         ({"volumeMounts": [{"name": "a", "mountPath": "/workspace/"}]}, ()),
         (

@@ -125,9 +125,9 @@ def test_a_look_at_the_container_moves_the_record_on(
     assert advance(record, container, NOW) == expected
 
 
-@pytest.mark.parametrize(("record", "container", "expected"), ADVANCES.values(), ids=ADVANCES.keys())
+@pytest.mark.parametrize(("_", "container", "expected"), ADVANCES.values(), ids=ADVANCES.keys())
 def test_a_second_look_at_the_same_container_changes_nothing(
-    record: PodRecord, container: ObservedContainer | None, expected: PodRecord
+    _: PodRecord, container: ObservedContainer | None, expected: PodRecord
 ) -> None:
     assert advance(expected, container, NOW + timedelta(seconds=1)) == expected
 

@@ -88,11 +88,8 @@ def test_a_failed_job_names_the_job_that_failed_first() -> None:
 
 
 def test_the_first_failed_job_is_the_one_whose_node_ended_first() -> None:
-    other = {
-        "name": "web",
-        "replicas": 2,
-        "template": {"spec": {"backoffLimit": 0, "template": {"spec": {"containers": [{"name": "c", "image": "image:1"}]}}}},
-    }  # fmt: skip
+    pod = {"spec": {"containers": [{"name": "c", "image": "image:1"}]}}
+    other = {"name": "web", "replicas": 2, "template": {"spec": {"backoffLimit": 0, "template": pod}}}
     world = build_world({"more_jobs": [other], **NO_RETRIES}).settle()
     early, late = NOW + timedelta(seconds=1), NOW + timedelta(seconds=2)
     world = world.after(5).exit("web-0-0", 1, finished_at=late).exit("web-1-0", 1, finished_at=early)

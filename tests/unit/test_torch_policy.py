@@ -86,7 +86,7 @@ def test_a_job_without_a_trainer_gets_neither_environment_nor_port() -> None:
 
 
 def test_an_empty_trainer_is_enough() -> None:
-    assert [entry["name"] for entry in build_node(trainer={})["env"]][0] == "PET_NNODES"
+    assert next(entry["name"] for entry in build_node(trainer={})["env"]) == "PET_NNODES"
 
 
 def test_a_port_that_is_there_is_not_doubled() -> None:

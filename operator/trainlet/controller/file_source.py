@@ -267,6 +267,7 @@ class FileSource:
     def _scan_safely(self) -> None:
         try:
             if self._is_being_saved():
+                log.debug("a file of %s is away or empty: an editor may be saving it", self._root)
                 self._stopping.wait(SAVING_SECONDS)
             self.scan()
         except TrainletError as error:

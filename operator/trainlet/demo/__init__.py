@@ -1,1 +1,1 @@
-"""`trainlet demo`: its run, its image, and what it trains; train_digits.py is run by nodes as a file, never imported."""
+"""`trainlet demo`: its run, its image, and what it trains; nodes run train_digits.py as a file, nobody imports it."""

@@ -137,10 +137,10 @@ def _wait_for_image(view: View, site: Site, observed: Observed, now: datetime) -
         return _wait(record, "ErrImageNeverPull", message, now + timedelta(seconds=5))
     if image.state is ImageState.PULLING:
         return _wait(record, "ContainerCreating", image.message, None)
-    if image.state is ImageState.FAILED and image.retry_at is not None and now < image.retry_at:
+    if image.retry_at is not None and now < image.retry_at:
         return _wait(record, "ImagePullBackOff", image.message, image.retry_at)
     pull = PullImage(image=container.image, reason=f"{view.slot.step} needs it, pull policy {policy}")
-    reason = "ErrImagePull" if image.state is ImageState.FAILED else "ContainerCreating"
+    reason = "ErrImagePull" if image.retry_at is not None else "ContainerCreating"
     return replace(_wait(record, reason, image.message or f'pulling image "{container.image}"', None), actions=(pull,))
 
 

@@ -1,0 +1,100 @@
+"""Whatever a manifest holds, admission answers: an object as a cluster would store it, or a refusal that says why."""
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from builders import build_job, build_runtime
+from trainlet.admission.admit import Admitted, admit
+from trainlet.admission.crd import parse_crd
+from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME
+from trainlet.kube.errors import ApiError
+from trainlet.kube.meta import JSON, ObjectKey
+from trainlet.package_data import read_crds
+
+CRDS = [parse_crd(document) for document in read_crds()]
+RUNTIMES = {ObjectKey(CLUSTER_TRAINING_RUNTIME, "", "torch-distributed"): build_runtime()}
+JOB = {
+    **build_job(
+        trainer={
+            "numNodes": 2,
+            "numProcPerNode": 1,
+            "image": "i",
+            "command": ["a"],
+            "env": [{"name": "A", "value": "1"}],
+            "resourcesPerNode": {"limits": {"cpu": "1"}},
+        },
+        suspend=False,
+        activeDeadlineSeconds=5,
+    ),
+    "metadata": {"name": "mnist", "labels": {"a": "b"}},
+}
+RUNTIME = build_runtime(
+    pod={"nodeSelector": {"a": "b"}, "volumes": [{"name": "v", "emptyDir": {}}]}, job={"backoffLimit": 3}
+)
+ODD: st.SearchStrategy[Any] = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+def list_paths(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the paths of everything in a document."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(below for key, item in items for below in list_paths(item, (*path, key)))]
+
+
+def replace_at(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
+    """Return the document with something else at one place."""
+    if not path:
+        return new
+    copy = value.copy()
+    copy[path[0]] = replace_at(value[path[0]], path[1:], new)
+    return copy
+
+
+def judge(document: JSON, old: JSON | None = None) -> Admitted | ApiError:
+    try:
+        return admit(document, old, CRDS, RUNTIMES.get)
+    except ApiError as refusal:
+        return refusal
+
+
+@st.composite
+def odd_documents(draw: st.DrawFn) -> JSON:
+    """A job or a runtime with something odd at up to two places."""
+    document = draw(st.sampled_from([JOB, RUNTIME]))
+    for _ in range(draw(st.integers(1, 2))):
+        path = draw(st.sampled_from([path for path in list_paths(document) if path]))
+        document = replace_at(document, path, draw(ODD))
+    return document
+
+
+@given(odd_documents())
+def test_whatever_stands_somewhere_it_is_judged(document: JSON) -> None:
+    verdict = judge(document)
+    if isinstance(verdict, ApiError):
+        assert str(verdict)
+        assert verdict.causes
+
+
+@given(odd_documents())
+def test_what_is_stored_is_admitted_again_and_changes_nothing(document: JSON) -> None:
+    verdict = judge(document)
+    if isinstance(verdict, Admitted):
+        again = judge(verdict.document, verdict.document)
+        assert isinstance(again, Admitted)
+        assert again.document == verdict.document
+
+
+@given(odd_documents())
+def test_any_update_of_a_job_is_judged(document: JSON) -> None:
+    stored = judge(JOB)
+    assert isinstance(stored, Admitted)
+    judge(document, stored.document)
