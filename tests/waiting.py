@@ -1,8 +1,10 @@
 """Waiting for the world to come to a state, for a bounded time. Tests wait; they never sleep."""
 
+import subprocess
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -16,3 +18,13 @@ def wait_for(predicate: Callable[[], T], what: str, timeout_seconds: float = 10)
         assert time.monotonic() < deadline, f"waited {timeout_seconds} s for {what}, last seen: {answer!r}"
         time.sleep(_POLL_SECONDS)
     return answer
+
+
+@contextmanager
+def running(command: Sequence[str], **options: Any) -> "Iterator[subprocess.Popen[Any]]":
+    """Run a program for as long as the block lasts; a test that fails in between does not wait for its end."""
+    with subprocess.Popen(command, **options) as program:
+        try:
+            yield program
+        finally:
+            program.kill()

@@ -9,6 +9,7 @@ import yaml
 
 from trainlet.kube.meta import JSON
 from trainlet.settings import build_settings
+from waiting import running
 from world import TRAINLET, World
 
 pytestmark = pytest.mark.e2e
@@ -87,7 +88,7 @@ def test_the_verbs_work_on_what_it_leaves(process_world: World) -> None:
 def test_one_that_is_told_to_end_takes_all_of_it_away(process_world: World, number: int) -> None:
     environ = {**process_world.environ, "TMPDIR": str(process_world.base)}
     command = [str(TRAINLET), "demo", "--container-runtime", "process"]
-    with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as demo:
+    with running(command, env=environ, stdout=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert any(line.startswith("epoch 1/") for line in demo.stdout)
         [directory] = process_world.base.glob("trainlet-demo-*")

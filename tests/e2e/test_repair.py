@@ -83,8 +83,8 @@ def test_a_container_removed_by_hand_comes_back(world: World) -> None:
     wait_for(lambda: lost.id not in {c.id for c in world.observe(uid).containers}, "the container to go")
     world.wait_running("job", 2)
     world.wait_phase("job", "Running")
-    # An engine may show for a moment that the container was killed before it is gone.
-    assert world.nodes("job")[1]["last"]["exitCode"] == 137
+    # Gone without a word, or seen for a moment as ended by the signal that the engine's client sends first.
+    assert world.nodes("job")[1]["last"]["exitCode"] in (137, 143)
     assert world.nodes("job")[1]["restarts"] == 1
     assert_completes(world)
 

@@ -43,6 +43,7 @@ def assert_trained(world: World, name: str, nodes: int) -> None:
             "lastTransitionTime": world.job(name)["status"]["conditions"][0]["lastTransitionTime"],
         }
     ]
+    world.wait_gone(world.job(name)["metadata"]["uid"])  # by then every log is kept, also that of a last attempt
     results = read_results(world, name, nodes)
     assert sorted(rank for rank, *_ in results) == [str(rank) for rank in range(nodes)]
     assert {size for _, size, *_ in results} == {str(nodes)}

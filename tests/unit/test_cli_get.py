@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ import yaml
 from stored import FIVE_DAYS_AGO, Place, build_condition, build_node
 from trainlet.cli.main import main
 from trainlet.kube.meta import JSON
-from waiting import wait_for
+from waiting import running, wait_for
 
 HEADER = ["NAME", "STATE", "NODES", "RESTARTS", "AGE"]
 
@@ -260,8 +261,8 @@ def test_watching_on_a_terminal_redraws_the_table(place: Place, environment: dic
     os.close(ours)
 
 
-def start(place: Place, environment: dict[str, str], output: int) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([*PROGRAM, *place.arguments, "get", "tj", "-w"], stdout=output, env=environment)
+def start(place: Place, environment: dict[str, str], output: int) -> "AbstractContextManager[subprocess.Popen[bytes]]":
+    return running([*PROGRAM, *place.arguments, "get", "tj", "-w"], stdout=output, env=environment)
 
 
 def read_terminal(handle: int) -> Iterator[str]:

@@ -19,7 +19,7 @@ from trainlet.kube.meta import ObjectKey
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState
 from trainlet.planning.specs import ContainerSpec
-from waiting import wait_for
+from waiting import running, wait_for
 
 JOB = ObjectKey("TrainJob", "default", "mnist")
 PROCESS = {"name": "process", "endpoint": "process:"}
@@ -214,12 +214,9 @@ def follow(place: Place, tmp_path: Path) -> Iterator["subprocess.Popen[bytes]"]:
     environment = {**os.environ, "PYTHONPATH": "operator"}
     with (
         (tmp_path / "output").open("wb") as output,
-        subprocess.Popen(command, stdout=output, env=environment) as program,
+        running(command, stdout=output, env=environment) as program,
     ):
-        try:
-            yield program
-        finally:
-            program.kill()
+        yield program
 
 
 def read_output(tmp_path: Path) -> list[str]:

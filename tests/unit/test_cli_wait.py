@@ -10,7 +10,7 @@ import pytest
 from builders import build_job
 from stored import Place, build_condition, write_yaml
 from trainlet.cli.main import main
-from waiting import wait_for
+from waiting import running, wait_for
 
 MET = "trainjob.trainer.kubeflow.org/mnist condition met\n"
 
@@ -116,7 +116,7 @@ def test_a_change_is_seen_while_waiting(place: Place) -> None:
     code = "import sys; from trainlet.cli.main import main; print('up', flush=True); sys.exit(main())"
     command = [sys.executable, "-c", code, *place.arguments, "wait", "mnist", "--timeout", "30s"]
     environment = {**os.environ, "PYTHONPATH": "operator"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
+    with running(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
         assert program.stdout is not None
         assert program.stdout.readline() == "up\n"
         assert program.poll() is None
