@@ -1,5 +1,6 @@
 """One directory, one live engine and the operator as a separate process: what end-to-end tests act on and look at."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import yaml
 from engines import EngineKind, get_url, open_engine
 from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
+from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from waiting import wait_for
@@ -182,13 +184,19 @@ class World:
             if operator.poll() is None:
                 operator.kill()
                 operator.wait(10)
-        for owner in self.engine.find_owners(self._store_id()):
-            seen = self.engine.observe(owner.uid)
-            for container in seen.containers:
-                self.engine.remove_container(container.id)
-            for network in seen.networks:
-                self.engine.remove_network(network.id)
+        wait_for(self._sweep, "the engine to be clean", 30)
         self.engine.close()
+
+    def _sweep(self) -> bool:
+        """Remove what is left on the engine; an engine may refuse while a container is just ending."""
+        owners = self.engine.find_owners(self._store_id())
+        with contextlib.suppress(EngineError):
+            for seen in map(self.engine.observe, (owner.uid for owner in owners)):
+                for container in seen.containers:
+                    self.engine.remove_container(container.id)
+                for network in seen.networks:
+                    self.engine.remove_network(network.id)
+        return not owners
 
 
 def build_train_job(name: str, nodes: int, command: Sequence[str], namespace: str = "default", **spec: object) -> JSON:
