@@ -1,6 +1,6 @@
 """Objects for tests: each builder gives a valid one, keywords say what is special about it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from trainlet.kube.meta import JSON
@@ -59,3 +59,17 @@ def build_runtime(
             "template": {"spec": {"replicatedJobs": [*(more_jobs or []), node]}},
         },
     }
+
+
+class StillClock:
+    """A clock that moves only when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time go on."""
+        self.now += timedelta(seconds=seconds)

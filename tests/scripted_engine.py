@@ -1,9 +1,9 @@
 """An engine in memory that keeps the promises of `engine/base.py` and does what a script says.
 
 Containers run nothing: one runs until a script lets it exit. It does not pull layers, resolve names, rotate logs,
-enforce limits or mounts, nor answer late; SIGTERM ends a container at once unless it is `stubborn`. Of the calls'
-failures it knows two: the call was refused, and the call was done but its answer was lost. One thing real engines
-cannot do: `kill_operator` ends the program that calls it, at a chosen call, before or after its effect.
+enforce limits or mounts, nor answer late; SIGTERM ends a container at once with `stop_code`, unless it is `stubborn`.
+Of the calls' failures it knows two: the call was refused, and the call was done but its answer was lost. One thing
+real engines cannot do: `kill_operator` ends the program that calls it, at a chosen call, before or after its effect.
 """
 
 import functools
@@ -83,6 +83,7 @@ class ScriptedEngine:
         self.images: set[str] = set()
         self.registry: set[str] = set()
         self.stubborn: set[str] = set()
+        self.stop_code = 143
         self.is_down = False
         self.is_operator_dead = False
         self.started: list[Started] = []
@@ -195,7 +196,7 @@ class ScriptedEngine:
     def stop_container(self, id: str) -> None:
         found = self._find(id)
         if found is not None and found[1].name not in self.stubborn:
-            self._end(found[1].id, 143)
+            self._end(found[1].id, self.stop_code)
 
     @_verb
     def kill_container(self, id: str) -> None:

@@ -6,7 +6,7 @@ about     why the plan must be what it is
 job       fields of the TrainJob's spec; `namespace`, `deleted` and `status` stand beside it
 runtime   keywords of `builders.build_runtime`; options: fields of `planning.options.Options`
 now       the time of the pass
-stored    what is written of each node: attempt, failures, started, stopping, waiting, ended {code, at, ...}
+stored    what is written of each node: attempt, failures, started, stopping, asked, waiting, ended {code, at, ...}
 seen      the network, images and containers on the engine; `drifted` was made from another spec, `stray` is no node's
 failures  actions of the plan that do not work, by their first words
 expect    the plan as text, phase and conditions; when to look again (absent: at the next event), gone (absent: not
@@ -139,6 +139,7 @@ def write_pod(world: World, step: str, record: JSON) -> JSON:
         failures=record.get("failures", 0),
         started_at=find_time(record, "started"),
         stopping_since=find_time(record, "stopping"),
+        asked=record.get("asked", False),
         termination=termination,
         waiting=Waiting(record["waiting"]) if "waiting" in record else None,
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from trainlet.kube.meta import JSON
+from trainlet.planning.observed import ObservedContainer
 from waiting import wait_for
 from world import TORCH_IMAGE, World, build_train_job
 
@@ -64,11 +65,28 @@ def test_a_dropped_file_trains(world: World, nodes: int, launcher: str) -> None:
     world.wait_gone(world.job("digits")["metadata"]["uid"])
 
 
+def wait_training(world: World, name: str) -> ObservedContainer:
+    """Wait until the job is in its second epoch and return its second node."""
+    node = world.wait_running(name, 2)[1]
+    wait_for(lambda: any("epoch 2/" in line.text for line in world.engine.read_logs(node.id)), "training", 60)
+    return node
+
+
+def test_a_crash_of_the_operator_does_not_disturb_training(world: World) -> None:
+    world.start()
+    drop_training(world, "digits", 2, "torchrun", epochs=60)
+    wait_training(world, "digits")
+    world.kill()
+    world.start()
+    report = world.wait_phase("digits", "Complete", "Failed", timeout_seconds=180)
+    assert_trained(world, "digits", 2)
+    assert report["restarts"] == 0
+
+
 def test_a_killed_node_is_restarted_and_the_job_still_trains(world: World) -> None:
     world.start()
     drop_training(world, "digits", 2, "torchrun", epochs=150)
-    victim = world.wait_running("digits", 2)[1]
-    wait_for(lambda: any("epoch 2/" in line.text for line in world.engine.read_logs(victim.id)), "training", 60)
+    victim = wait_training(world, "digits")
     world.client("kill", victim.name)
     report = world.wait_phase("digits", "Complete", "Failed", timeout_seconds=240)
     assert_trained(world, "digits", 2)

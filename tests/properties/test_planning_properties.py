@@ -56,6 +56,7 @@ RECORDS = st.builds(
     failures=st.just(0),
     started_at=st.none() | MOMENTS,
     stopping_since=st.none() | MOMENTS,
+    asked=st.booleans(),
     termination=st.none() | TERMINATIONS,
     previous=st.none(),
 )

@@ -181,16 +181,18 @@ class Simulation(RuleBasedStateMachine):
         self.good: dict[str, tuple[Place, bool]] = {}
         self.spoiled: dict[str, Place] = {}
         self.broken: set[str] = set()
+        self.seen: set[str] = set()
         self.attempts: dict[tuple[str, str], int] = {}
         self.verdicts: dict[str, list[JSON]] = {}
         self.starts: dict[tuple[str, str], int] = {}
         self.foreign: set[str] = set()
 
-    @initialize(auto_remove=st.booleans())
-    def begin(self, auto_remove: bool) -> None:
+    @initialize(auto_remove=st.booleans(), stop_code=st.sampled_from([143, 0]))
+    def begin(self, auto_remove: bool, stop_code: int) -> None:
         self.auto_remove = auto_remove
         self._open = open_machine(auto_remove=auto_remove)
         self.machine: Machine = self._open.__enter__()
+        self.machine.engine.stop_code = stop_code
         self.machine.run()
 
     # What a user does
@@ -216,10 +218,13 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(file=st.sampled_from(FILES), seen=st.booleans())
     def break_file(self, file: str, seen: bool) -> None:
+        """What the file held before, it holds."""
+        held = self._jobs_of(file) if file in self.seen else set()
         self._forget(file)
         self.broken.add(file)
         write_file(self.machine, file, "kind: [TrainJob")
         self._run(seen)
+        assert held <= set(self._jobs())
 
     @rule(file=st.sampled_from(FILES), seen=st.booleans())
     def remove_file(self, file: str, seen: bool) -> None:
@@ -312,6 +317,8 @@ class Simulation(RuleBasedStateMachine):
             assert start.attempt >= self.starts.get((start.owner, start.pod), 0), "attempts start in their order"
             self.starts[(start.owner, start.pod)] = start.attempt
         self._forget_jobs()
+        if self.machine.operator is not None:
+            self.seen = set(self.good)
 
     def _forget_jobs(self) -> None:
         """Expect nothing of jobs that are gone: one that comes again begins anew."""
@@ -324,6 +331,13 @@ class Simulation(RuleBasedStateMachine):
         self.good.pop(file, None)
         self.spoiled.pop(file, None)
         self.broken.discard(file)
+        self.seen.discard(file)
+
+    def _jobs_of(self, file: str) -> set[Place]:
+        """Return the jobs whose manifest was last taken from this file."""
+        stored = [each for each in self.machine.status.read_jobs() if each.job is not None]
+        sources = {(each.namespace, each.name): find(each.report, "status", "source", "file") for each in stored}
+        return {place for place, source in sources.items() if source and Path(source).name == file}
 
     def _jobs(self) -> dict[Place, JSON]:
         """Return the jobs that are written down."""

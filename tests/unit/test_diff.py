@@ -12,6 +12,7 @@ from builders import NOW
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState
 from trainlet.planning.options import Options
+from trainlet.planning.plan import StopContainer
 from worlds import World, build_running, build_world
 
 RESTART = """\
@@ -173,6 +174,8 @@ def test_with_always_a_restart_pulls_again() -> None:
 
 def test_suspension_asks_waits_kills_and_removes() -> None:
     world = build_running(nodes=1).after(5).edit(suspend=True)
+    assert (world.plan, world.draft().due) == ("", world.now), "that it is to end is written down first"
+    world = world.step()
     assert world.plan == "StopContainer mnist-node-0"
     world = world.step()
     assert (world.plan, world.draft().due) == ("", world.now + timedelta(seconds=30))
@@ -185,9 +188,24 @@ def test_suspension_asks_waits_kills_and_removes() -> None:
 
 
 def test_the_grace_period_is_the_pod_s() -> None:
-    world = build_running(nodes=1, runtime={"pod": {"terminationGracePeriodSeconds": 3}}).edit(suspend=True).step()
+    world = build_running(nodes=1, runtime={"pod": {"terminationGracePeriodSeconds": 3}}).edit(suspend=True).settle()
     assert world.after(2).plan == ""
     assert world.after(3).plan == "KillContainer mnist-node-0"
+
+
+def test_what_ended_before_the_operator_lived_to_write_down_that_it_asked_was_asked() -> None:
+    world = build_running(nodes=1).edit(suspend=True).step()
+    [stop] = world.draft().plan
+    assert isinstance(stop, StopContainer)
+    world = world.exit("node-0", 0).settle()
+    assert not world.record("node-0").succeeded
+
+
+def test_a_node_whose_grace_period_passed_unasked_is_asked_all_the_same() -> None:
+    world = build_running(nodes=1).edit(suspend=True).step().after(600)
+    assert world.plan == "StopContainer mnist-node-0"
+    world = world.step()
+    assert (world.plan, world.draft().due) == ("", world.now + timedelta(seconds=30))
 
 
 @pytest.mark.parametrize("code", [0, 1, 143])
@@ -199,14 +217,13 @@ def test_what_ends_because_it_was_suspended_is_neither_done_nor_failed(code: int
 
 
 def test_a_node_that_was_done_stays_done_over_a_suspension() -> None:
-    world = build_running().exit("node-0", 0).settle().edit(suspend=True).step()
-    assert world.plan == ""
+    world = build_running().exit("node-0", 0).settle().edit(suspend=True).settle()
     world = world.exit("node-1", 143).settle().edit(suspend=False).settle()
     assert [c.name for c in world.observed.containers if c.state is ContainerState.RUNNING] == ["mnist-node-1"]
 
 
 def test_a_node_asked_to_end_goes_also_when_the_job_is_resumed_meanwhile() -> None:
-    world = build_running(nodes=1).edit(suspend=True).step().edit(suspend=False).step()
+    world = build_running(nodes=1).edit(suspend=True).settle().edit(suspend=False).step()
     assert world.plan == ""
     assert world.draft().due == NOW + timedelta(seconds=30)
     world = world.after(30)
@@ -233,7 +250,7 @@ def test_what_somebody_started_to_look_into_is_theirs_to_end() -> None:
 
 def test_a_failed_job_ends_its_other_nodes() -> None:
     world = build_running(runtime={"job": {"backoffLimit": 0}}).exit("node-0", 1)
-    assert world.plan == "StopContainer mnist-node-1"
+    assert world.step().plan.splitlines()[-1] == "StopContainer mnist-node-1"
 
 
 def test_deletion_keeps_no_logs_and_waits_for_no_record() -> None:

@@ -98,13 +98,12 @@ def test_the_verdict_is_told_last() -> None:
     failed = build_running(runtime={"job": {"backoffLimit": 0}}).exit("node-0", 1)
     assert [(note.type, note.reason) for note in tell(failed)] == [
         (WARNING, "Error"),
-        (NORMAL, "Killing"),
         (WARNING, "FailedJobs"),
     ]
 
 
 def test_suspending_tells_of_asking_and_killing() -> None:
-    world = build_running(nodes=1).edit(suspend=True)
+    world = build_running(nodes=1).edit(suspend=True).step()
     assert tell(world) == [Note(NORMAL, "Killing", "mnist-node-0: the job is suspended")]
     world = world.step().after(30)
     assert tell(world) == [Note(NORMAL, "Killing", "mnist-node-0: the job is suspended, and its grace period is over")]

@@ -67,11 +67,6 @@ def test_a_start_that_can_never_work_ends_the_attempt() -> None:
     assert record.failures == 1
 
 
-def test_a_stop_that_failed_may_have_arrived_all_the_same() -> None:
-    stopping = PodRecord(NOW, started_at=NOW, stopping_since=NOW)
-    assert note(StopContainer(**NODE), records={"mnist-node-0-0": stopping}) == {}
-
-
 @pytest.mark.parametrize(
     "record",
     [PodRecord(NOW, started_at=NOW), FRESH.terminate(Termination(1, "Error", "", NOW, NOW))],
@@ -86,7 +81,7 @@ def test_a_node_without_a_pod_has_nothing_to_note() -> None:
     assert note(CreateNetwork(spec=NetworkSpec("mnist-net", 2)), records={}) == {}
 
 
-@pytest.mark.parametrize("action", [KeepLogs(**NODE, step="s"), RemoveContainer(**NODE)])
-def test_an_attempt_has_not_begun_while_the_old_container_is_there(action: Action) -> None:
+@pytest.mark.parametrize("action", [KeepLogs(**NODE, step="s"), RemoveContainer(**NODE), StopContainer(**NODE)])
+def test_a_node_is_as_it_was_while_its_old_container_could_not_be_changed(action: Action) -> None:
     begun = {name: record.begin(1, NOW) for name, record in BEFORE.items()}
     assert note(action, records=begun) == {"mnist-node-0-0": FAILED}

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from harness import Clock
+from builders import StillClock
 from scripted_engine import ScriptedEngine
 from trainlet.controller.images import FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS, ImageKeeper
 from trainlet.planning.events import Note
@@ -18,10 +18,10 @@ class Place:
     """A keeper with its engine, and what it told."""
 
     def __init__(self) -> None:
-        self.clock = Clock()
-        self.engine = ScriptedEngine(self.clock.now)
+        self.clock = StillClock()
+        self.engine = ScriptedEngine(self.clock)
         self.told: list[tuple[str, Note]] = []
-        self.keeper = ImageKeeper(self.engine, self.clock.now, lambda image, note: self.told.append((image, note)))
+        self.keeper = ImageKeeper(self.engine, self.clock, lambda image, note: self.told.append((image, note)))
 
     def look(self) -> ObservedImage:
         return self.keeper.look([IMAGE])[IMAGE]
@@ -41,7 +41,7 @@ class Place:
     def seconds_until_retry(self) -> float:
         retry_at = self.look().retry_at
         assert retry_at is not None
-        return (retry_at - self.clock.now()).total_seconds()
+        return (retry_at - self.clock()).total_seconds()
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_pull_is_seen_while_it_goes_on_and_when_it_is_done(place: Place) -> No
     assert place.look() == ObservedImage(ImageState.PULLING, f'pulling image "{IMAGE}": half of it 1 of 2 MB')
     place.engine.pull_gate.set()
     wait_for(lambda: place.look().state is ImageState.PRESENT, "the image")
-    assert place.look() == ObservedImage(ImageState.PRESENT, pulled_at=place.clock.now())
+    assert place.look() == ObservedImage(ImageState.PRESENT, pulled_at=place.clock())
     wait_for(lambda: "Pulled" in place.reasons(), "the news of it")
     assert {image for image, _ in place.told} == {IMAGE}
 
@@ -106,7 +106,7 @@ def test_a_failed_refresh_leaves_the_image_present_and_says_when_to_try_again(pl
     place.engine.registry.clear()
     image = place.pull()
     assert (image.state, image.pulled_at) == (ImageState.PRESENT, pulled_at)
-    assert image.retry_at == place.clock.now() + timedelta(seconds=FIRST_BACKOFF_SECONDS)
+    assert image.retry_at == place.clock() + timedelta(seconds=FIRST_BACKOFF_SECONDS)
     assert image.message == f"no image {IMAGE}: push it"
 
 
@@ -114,7 +114,7 @@ def test_success_ends_the_back_off(place: Place) -> None:
     place.pull()
     place.pull()
     place.engine.registry.add(IMAGE)
-    assert place.pull() == ObservedImage(ImageState.PRESENT, pulled_at=place.clock.now())
+    assert place.pull() == ObservedImage(ImageState.PRESENT, pulled_at=place.clock())
     place.engine.registry.clear()
     place.engine.images.clear()
     place.clock.advance(1)

@@ -30,6 +30,7 @@ RECORDS = st.builds(
     failures=st.integers(0, 99),
     started_at=st.none() | TIMES,
     stopping_since=st.none() | TIMES,
+    asked=st.booleans(),
     termination=st.none() | TERMINATIONS,
     previous=st.none() | TERMINATIONS,
     waiting=st.none() | st.builds(Waiting, TEXTS, TEXTS),

@@ -2,13 +2,13 @@
 
 import threading
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from builders import NOW, UID, build_job, build_runtime
+from builders import UID, StillClock, build_job, build_runtime
 from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME, REPORT, TRAIN_JOB
 from trainlet.documents.status_dir import StatusDir
@@ -29,21 +29,11 @@ SOURCE = Source("/jobs/mnist.yaml", 0)
 
 
 @dataclass
-class Clock:
-    """A clock that moves only when it is told to."""
-
-    now: datetime = NOW
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-@dataclass
 class Place:
     """A registry on a directory; `restart` gives the next one on the same."""
 
     root: Path
-    clock: Clock = field(default_factory=Clock)
+    clock: StillClock = field(default_factory=StillClock)
 
     def __post_init__(self) -> None:
         self.status = StatusDir(self.root)

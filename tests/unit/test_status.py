@@ -168,10 +168,9 @@ def test_when_the_trainer_fails_what_still_ran_counts_as_nothing() -> None:
 
 
 def test_a_job_over_its_deadline_fails_and_keeps_its_last_counts() -> None:
-    world = build_running(activeDeadlineSeconds=1).after(1)
-    assert world.plan == "StopContainer mnist-node-0\nStopContainer mnist-node-1"
-    world = world.step()
+    world = build_running(activeDeadlineSeconds=1).after(1).step()
     assert world.conditions == [DEADLINE]
+    assert world.plan == "StopContainer mnist-node-0\nStopContainer mnist-node-1"
     assert world.status["conditions"][0]["message"] == "TrainJob exceeded its active deadline"
     assert count(world) == {"node": {"active": 1, "ready": 1}}
     world = world.exit("node-0", 143).exit("node-1", 143).settle()

@@ -107,7 +107,7 @@ def _create(view: View, record: PodRecord, site: Site, observed: Observed, now: 
     old = _remove(view.slot.step, view.container, reason) if view.container is not None else ()
     create = CreateContainer(spec=spec, reason=reason)
     start = StartContainer(name=spec.name, id=spec.name, reason=reason)
-    return SlotPlan(replace(record, waiting=None, stopping_since=None), (*old, create, start))
+    return SlotPlan(replace(record, waiting=None, stopping_since=None, asked=False), (*old, create, start))
 
 
 def _start(view: View, site: Site, observed: Observed, now: datetime) -> SlotPlan:
@@ -149,11 +149,18 @@ def _wait(record: PodRecord, reason: str, message: str, due: datetime | None) ->
 
 
 def _stop(view: View, container: ObservedContainer, now: datetime, reason: str) -> SlotPlan:
+    """Plan the end of a running container, one step a pass.
+
+    That it is to end is written down before it is asked to: else an end that the operator did not live to
+    see would be taken for the node's own, as a failure or, worse, as its success.
+    """
     record = view.record
     grace = timedelta(seconds=view.slot.job_spec.template.spec.termination_grace_period_seconds)
     if record.stopping_since is None:
+        return SlotPlan(replace(record, stopping_since=now), due=now)
+    if not record.asked:
         stop = StopContainer(name=container.name, id=container.id, reason=reason)
-        return SlotPlan(replace(record, stopping_since=now), (stop,), now + grace)
+        return SlotPlan(replace(record, stopping_since=now, asked=True), (stop,), now + grace)
     if now < record.stopping_since + grace:
         return SlotPlan(record, due=record.stopping_since + grace)
     kill = KillContainer(name=container.name, id=container.id, reason=f"{reason}, and its grace period is over")

@@ -13,6 +13,7 @@ from trainlet.planning.plan import (
     KeepLogs,
     RemoveContainer,
     StartContainer,
+    StopContainer,
 )
 from trainlet.planning.records import PodRecord, Termination, Waiting
 from trainlet.planning.slots import Slot
@@ -35,12 +36,12 @@ def note_failure(
     """Return the changed records: those of the container that failed, or of all when it was for all.
 
     A slot whose old container is still there, because it or its log could not be taken away, has not begun
-    the next attempt: it is as it was `before` the plan.
+    the next attempt, and one that could not be asked to end was not: it is as it was `before` the plan.
     """
     for_all = isinstance(failure.action, CreateNetwork | CreateWorkspace)
     mine = [s.hostname for s in slots if for_all or s.container_name == failure.action.target]
     mine = [name for name in mine if name in records]
-    if isinstance(failure.action, KeepLogs | RemoveContainer):
+    if isinstance(failure.action, KeepLogs | RemoveContainer | StopContainer):
         return {name: before[name] for name in mine}
     reason = _REASONS.get(type(failure.action))
     return {name: _note(failure, reason, records[name], now) for name in mine} if reason else {}

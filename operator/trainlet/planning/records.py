@@ -14,6 +14,7 @@ from trainlet.kube.meta import JSON, format_micro_time, parse_time
 ATTEMPT = "trainlet.dev/attempt"
 FAILURES = "trainlet.dev/failures"
 COUNTED = "trainlet.dev/counted"
+ASKED = "trainlet.dev/asked-to-end"
 
 CONTAINER_LOST = "ContainerLost"
 NETWORK_LOST = "NetworkLost"
@@ -48,7 +49,7 @@ class Waiting:
 class PodRecord:
     """The memory of one slot. `attempt` counts containers from 0, `failures` the ended ones that count.
 
-    `stopping_since` is when its container was asked to end.
+    `stopping_since` is since when its container is to end, and `asked` whether it was asked to.
     """
 
     created_at: datetime
@@ -56,6 +57,7 @@ class PodRecord:
     failures: int = 0
     started_at: datetime | None = None
     stopping_since: datetime | None = None
+    asked: bool = False
     termination: Termination | None = None
     previous: Termination | None = None
     waiting: Waiting | None = None
@@ -80,7 +82,12 @@ class PodRecord:
         """Record the end of the attempt."""
         failed = termination.counted and termination.exit_code != 0
         return replace(
-            self, termination=termination, failures=self.failures + failed, waiting=None, stopping_since=None
+            self,
+            termination=termination,
+            failures=self.failures + failed,
+            waiting=None,
+            stopping_since=None,
+            asked=False,
         )
 
     def excuse(self) -> "PodRecord":
@@ -123,7 +130,8 @@ def get_phase(record: PodRecord) -> str:
 
 def write_annotations(record: PodRecord) -> dict[str, str]:
     """Return what a Pod's status has no field for."""
-    return {ATTEMPT: str(record.attempt), FAILURES: str(record.failures)}
+    notes = {ATTEMPT: str(record.attempt), FAILURES: str(record.failures)}
+    return {**notes, ASKED: "true"} if record.asked else notes
 
 
 def read_record(pod: Mapping[str, object]) -> PodRecord:
@@ -137,6 +145,7 @@ def read_record(pod: Mapping[str, object]) -> PodRecord:
         failures=int(notes.get(FAILURES, 0)),
         started_at=_read_time(find(pod, "status", "startTime")),
         stopping_since=_read_time(find(pod, "metadata", "deletionTimestamp")),
+        asked=ASKED in notes,
         termination=_read_termination(find(state, "state", "terminated")),
         previous=_read_termination(find(state, "lastState", "terminated")),
         waiting=Waiting(waiting["reason"], waiting.get("message", "")) if waiting else None,
