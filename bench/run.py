@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--nodes", default="1,2,4,8")
     args = parser.parse_args()
     # Not rootless: the SDK keeps its jobs' directories in the home of whoever measures, where no other user may look.
-    for name in engine_urls().keys() & {"docker", "podman"}:
+    for name in sorted(engine_urls().keys() & {"docker", "podman"}):
         bench_engine(KINDS[name], [int(n) for n in args.nodes.split(",")], args.repeats)
 
 
