@@ -119,6 +119,7 @@ def test_a_file_deleted_while_the_operator_is_away_is_a_deletion(world: World) -
     (world.jobs / "default" / "job.yaml").unlink()
     world.start()
     world.wait_gone(uid)
+    assert world.owned() == 0
 
 
 def test_lost_status_documents_are_rebuilt_around_running_nodes(world: World) -> None:

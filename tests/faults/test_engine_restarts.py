@@ -65,12 +65,15 @@ def podman(directory: Path) -> Iterator[Daemon]:
 
 @pytest.fixture
 def docker(directory: Path) -> Iterator[Daemon]:
-    """A Docker daemon of its own; it leaves the default bridge and the firewall to the one that is there."""
+    """A Docker daemon of its own, in a network of its own: told to have no bridge, it removes the one that is there."""
     source = get_url(KINDS["docker"])
     url = f"unix://{directory}/docker.sock"
     places = [f"--{name}={directory}/{name}" for name in ("data-root", "exec-root", "pidfile")]
     daemon = Daemon(
-        "docker", ["dockerd", f"--host={url}", *places, "--bridge=none", "--iptables=false"], url, directory
+        "docker",
+        ["unshare", "--net", "dockerd", f"--host={url}", *places, "--bridge=none", "--iptables=false"],
+        url,
+        directory,
     )
     daemon.start()
     copy = f"docker --host {source} save {PYTHON_IMAGE} | docker --host {url} load"
@@ -132,6 +135,7 @@ def test_nodes_that_a_docker_daemon_ends_are_started_again(docker: Daemon, direc
     docker.start()
     wait_for(lambda: _running_ids(world) not in ([], [before.id]), "another container to run", 60)
     finish(world)
+    assert world.report("job")["restarts"] == 1
 
 
 def _running_ids(world: World) -> list[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import NOW, build_job, build_runtime
@@ -183,8 +183,6 @@ HEALTHY = st.builds(
     lambda nodes, limit: build_running(nodes, suspend=False, runtime={"job": {"backoffLimit": limit}}), COUNTS, COUNTS
 )
 LIVES = st.tuples(WORLDS | HEALTHY, st.lists(HAPPENINGS, max_size=12))
-#: A whole life may take its time on a busy machine.
-PATIENT = settings(deadline=None)
 
 
 def live(life: tuple[World, list[Happening]]) -> Iterator[tuple[World, World]]:
@@ -218,7 +216,6 @@ def is_wanted(world: World) -> bool:
     return not (is_deleted(world) or is_finished(world.status) or world.job["spec"]["suspend"])
 
 
-@PATIENT
 @given(WORLDS)
 def test_a_plan_applied_again_is_empty(world: World) -> None:
     """Passes at one instant come to rest after a few steps, and then there is nothing to do and nothing new to tell."""
@@ -227,7 +224,6 @@ def test_a_plan_applied_again_is_empty(world: World) -> None:
     assert rest.step() == rest
 
 
-@PATIENT
 @given(LIVES)
 def test_there_are_never_two_containers_of_one_name(life: tuple[World, list[Happening]]) -> None:
     for before, _ in live(life):
@@ -236,7 +232,6 @@ def test_there_are_never_two_containers_of_one_name(life: tuple[World, list[Happ
                 assert action.target not in {c.name for c in world.observed.containers}
 
 
-@PATIENT
 @given(LIVES)
 def test_nothing_starts_for_a_suspended_finished_or_deleted_job(life: tuple[World, list[Happening]]) -> None:
     for before, after in live(life):
@@ -244,7 +239,6 @@ def test_nothing_starts_for_a_suspended_finished_or_deleted_job(life: tuple[Worl
             assert not [action for action in before.draft().plan if isinstance(action, STARTS)]
 
 
-@PATIENT
 @given(LIVES)
 def test_restarts_never_fall(life: tuple[World, list[Happening]]) -> None:
     """Nor is a slot forgotten, nor a failure taken back that was not the engine's."""
@@ -258,7 +252,6 @@ def test_restarts_never_fall(life: tuple[World, list[Happening]]) -> None:
             assert after.report["status"]["restarts"] >= before.report["status"]["restarts"]
 
 
-@PATIENT
 @given(LIVES)
 def test_what_was_asked_to_end_has_not_failed(life: tuple[World, list[Happening]]) -> None:
     """And any other end counts as one failure at most."""
@@ -270,7 +263,6 @@ def test_what_was_asked_to_end_has_not_failed(life: tuple[World, list[Happening]
                 assert record.stopping_since is None
 
 
-@PATIENT
 @given(LIVES)
 def test_a_terminal_condition_never_reverts(life: tuple[World, list[Happening]]) -> None:
     for before, after in live(life):
@@ -279,7 +271,6 @@ def test_a_terminal_condition_never_reverts(life: tuple[World, list[Happening]])
         assert len([c for c in after.conditions if c[0] in ("Complete", "Failed")]) <= 1
 
 
-@PATIENT
 @given(LIVES)
 def test_no_container_of_an_attempt_starts_while_one_before_it_lives(life: tuple[World, list[Happening]]) -> None:
     for before, _ in live(life):
@@ -291,7 +282,6 @@ def test_no_container_of_an_attempt_starts_while_one_before_it_lives(life: tuple
                 assert mine.attempt >= read_records(before).get(mine.pod, PodRecord(NOW)).attempt
 
 
-@PATIENT
 @given(LIVES)
 def test_no_container_is_removed_before_its_end_is_written_down(life: tuple[World, list[Happening]]) -> None:
     """Except with its job, and those that never ran or are no node's."""
@@ -309,7 +299,6 @@ def test_no_container_is_removed_before_its_end_is_written_down(life: tuple[Worl
             assert is_earlier or (record.attempt == container.attempt and record.termination is not None)
 
 
-@PATIENT
 @given(LIVES)
 def test_a_log_is_kept_before_its_container_goes(life: tuple[World, list[Happening]]) -> None:
     """Except with its job, and of those that never ran or are no node's."""
@@ -325,7 +314,6 @@ def test_a_log_is_kept_before_its_container_goes(life: tuple[World, list[Happeni
                 kept.add(action.id)
 
 
-@PATIENT
 @given(LIVES)
 def test_only_what_is_the_job_s_is_touched(life: tuple[World, list[Happening]]) -> None:
     """Names begin with the job's, ids were seen or made in this plan; all that is made carries the job's uid."""
@@ -349,7 +337,6 @@ def test_only_what_is_the_job_s_is_touched(life: tuple[World, list[Happening]]) 
                     raise AssertionError(f"an action of an unknown kind: {action}")
 
 
-@PATIENT
 @given(WORLDS)
 def test_the_same_input_gives_the_same_output_and_stays_as_it_is(world: World) -> None:
     before = repr(world)
@@ -359,7 +346,6 @@ def test_the_same_input_gives_the_same_output_and_stays_as_it_is(world: World) -
     assert repr(world) == before
 
 
-@PATIENT
 @given(LIVES)
 def test_a_node_that_does_not_run_is_looked_at_again(life: tuple[World, list[Happening]]) -> None:
     """A job at rest has what it wants, or knows when to look again, or waits for a pull that will wake it."""
@@ -381,7 +367,6 @@ def test_a_node_that_does_not_run_is_looked_at_again(life: tuple[World, list[Hap
             assert running <= ended, "what runs was started by somebody after its end"
 
 
-@PATIENT
 @given(LIVES)
 def test_a_node_is_asked_to_end_once(life: tuple[World, list[Happening]]) -> None:
     asked: set[str] = set()
