@@ -221,7 +221,7 @@ class Simulation(RuleBasedStateMachine):
     @rule(file=st.sampled_from(FILES), seen=SEEN)
     def break_file(self, file: str, seen: bool) -> None:
         """What the file held before, it holds."""
-        held = self._jobs_of(file) if file in self.seen else set()
+        held = self._jobs_of(file) & {self.good[file][0]} if file in self.seen else set()
         self._forget(file)
         self.broken.add(file)
         write_file(self.machine, file, "kind: [TrainJob")
