@@ -112,6 +112,8 @@ class Registry:
         self._adoptable = dict(adoptable)
         for stored in self._status_dir.read_jobs():
             key = ObjectKey(TRAIN_JOB, stored.namespace, stored.name)
+            if stored.job is not None:
+                self._adoptable.pop((stored.namespace, stored.name), None)  # a later job of the name is another one
             for document in (stored.job, stored.report):
                 if document is not None:
                     self.store.restore(_part(key, str(document["kind"])), document)

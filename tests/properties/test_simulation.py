@@ -3,6 +3,7 @@
 `tests/harness.py` composes the real parts, `tests/scripted_engine.py` is the world. TRAINLET_LONG=1 looks for longer.
 """
 
+import json
 import os
 import shutil
 import tempfile
@@ -462,3 +463,29 @@ TestSimulation.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     report_multiple_bugs=False,
 )
+
+
+def test_a_runtime_in_the_directory_is_no_job_to_reconcile() -> None:
+    with open_machine() as machine:
+        write_file(machine, "runtime.yaml", json.dumps(build_runtime("own")))
+        machine.run()
+        (machine.root / "runtime.yaml").unlink()
+        machine.run()
+        assert list_documents(machine) == []
+
+
+def test_a_later_job_of_a_name_is_another_one_also_after_a_restart() -> None:
+    with open_machine() as machine:
+        write_job(machine, "a.yaml")
+        machine.run()
+        first = machine.status.read_job("default", "mnist")
+        machine.kill()
+        machine.run()
+        (machine.root / "a.yaml").unlink()
+        machine.run()
+        write_job(machine, "a.yaml")
+        machine.run()
+        second = machine.status.read_job("default", "mnist")
+        assert first is not None
+        assert second is not None
+        assert find(first.job, "metadata", "uid") != find(second.job, "metadata", "uid")

@@ -187,7 +187,7 @@ class FileSource:
             log.warning("%s (%s): %s", entry.key, entry.source.file, warning)
         self._owners[entry.key] = entry.source
         self._applied[entry.source] = entry.document.value
-        self._wake(entry.key)
+        self._wake_job(entry.key)
 
     def _refuse(self, entry: _Entry, error: ApiError, errors: dict[str, list[FieldError]]) -> None:
         self._applied.pop(entry.source, None)
@@ -208,6 +208,11 @@ class FileSource:
             del self._owners[key]
             self._applied.pop(source, None)
             self._registry.delete(key)
+            self._wake_job(key)
+
+    def _wake_job(self, key: ObjectKey) -> None:
+        """Wake a job; a runtime has nothing to reconcile, and who waits for it is asked again at every scan."""
+        if key.kind == TRAIN_JOB:
             self._wake(key)
 
     def _write_errors(self, errors: dict[str, list[FieldError]]) -> None:

@@ -61,7 +61,7 @@ class ImageKeeper:
             if pull.running:
                 return ObservedImage(ImageState.PULLING, pull.message)
             message, pulled_at, failed_at, failures = pull.message, pull.pulled_at, pull.failed_at, pull.failures
-        if failed_at is not None and (pulled_at is None or pulled_at < failed_at):
+        if failed_at is not None:
             # It may be here all the same: loaded, built, or pulled before.
             state = ImageState.PRESENT if self._engine.has_image(image) else ImageState.FAILED
             return ObservedImage(state, message, pulled_at, failed_at + _get_backoff(failures))
