@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 ENGINES := .cache/engines/env
-FAST_TESTS := tests/unit tests/cases tests/properties tests/contract tests/test_architecture.py
+FAST_TESTS := tests/unit tests/cases tests/test_architecture.py
 LOAD_ENGINES = while IFS= read -r line; do export "$$line"; done <$(ENGINES)
 
 .DEFAULT_GOAL := help
@@ -20,7 +20,7 @@ demo: $(RUNTIME) ## train on two nodes, live; needs no engine and no image
 test: install engines images ## set everything up, then run every test
 	@$(LOAD_ENGINES); exec $(BIN)/python -m pytest $(ARGS)
 
-check: lint ## format, lint, types, layers and the tests that need no engine
+check: lint ## format, lint, types, layers and the fast tests
 	$(BIN)/python -m pytest -q -m "not engine" $(FAST_TESTS) $(ARGS)
 
 lint: install ## format (only looked at), lint, types, layers
