@@ -1,140 +1,125 @@
 """Judges the rules (x-kubernetes-validations) that the definitions carry.
 
-Paths, rules and messages come from the schema; here stands, for the text of every rule that the shipped
-definitions carry, what it means in Python. A rule about the old value is judged only where a value stood
-before and stands now, as on a cluster.
+Follows apiextensions-apiserver pkg/apiserver/schema/cel. A rule about the old value is judged only where a value
+stood before that is known to be the same one, unless the rule says that it can do without.
 """
 
-import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
+from trainlet.admission.cel import ABSENT, Budget, BudgetError, CelResult, EvaluationError
 from trainlet.admission.crd import Crd
+from trainlet.admission.rule_tree import Check, Expression, Node, build_tree, check_patterns
+from trainlet.admission.rule_values import get_identity
 from trainlet.kube.errors import FieldError
+from trainlet.kube.meta import JSON
 
-Schema = dict[str, Any]
+INVALID = "Invalid value"
+MOST_ERRORS = 100
 
-IMMUTABLE = "self == oldSelf"
-
-STORAGE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.+")
-TRAINJOB_NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
-MANAGERS = ("trainer.kubeflow.org/trainjob-controller", "kueue.x-k8s.io/multikueue")
-FRAMEWORKS = ("torch", "mpi", "jax", "xgboost", "flux")
+# Kubernetes takes no longer text from a messageExpression.
+_LONGEST_MESSAGE_BYTES = 5 * 1024
 
 
-@dataclass(frozen=True)
-class Rule:
-    """What a rule means: `holds` takes the value, `path` names the field to blame if not the value's own."""
-
-    holds: Callable[[Any], bool]
-    path: str = ""
+def check_crd(crd: Crd) -> None:
+    """Compile all rules and patterns of a definition. Raises UsageError, which says where one cannot be used."""
+    build_tree(crd)
+    check_patterns(crd)
 
 
-def _get_name(document: Schema) -> str:
-    return str(document.get("metadata", {}).get("name", ""))
-
-
-def _has_one_order(jobset: Schema) -> bool:
-    in_order = jobset.get("startupPolicy", {}).get("startupPolicyOrder") == "InOrder"
-    return not (in_order and any("dependsOn" in job for job in jobset.get("replicatedJobs", ())))
-
-
-def _names_no_namespace(policy: Schema) -> bool:
-    return not any(template.get("metadata", {}).get("namespace") for template in policy.get("templates", ()))
-
-
-RULES = {
-    "self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')": Rule(
-        lambda job: bool(TRAINJOB_NAME.fullmatch(_get_name(job))), path="metadata.name"
-    ),
-    "size(self.metadata.name) <= 63": Rule(lambda job: len(_get_name(job)) <= 63, path="metadata.name"),
-    "self in ['trainer.kubeflow.org/trainjob-controller', 'kueue.x-k8s.io/multikueue']": Rule(
-        lambda manager: manager in MANAGERS
-    ),
-    "self == '' || self.matches('^[A-Za-z][A-Za-z0-9+.-]*://.+$')": Rule(
-        lambda uri: uri == "" or bool(STORAGE_URI.fullmatch(uri))
-    ),
-    "self >= 1": Rule(lambda number: bool(number >= 1)),
-    "has(self.lastUpdatedTime)": Rule(lambda status: "lastUpdatedTime" in status),
-    "[has(self.torch), has(self.mpi), has(self.jax), has(self.xgboost), has(self.flux)].filter(x, x).size() <= 1": Rule(
-        lambda policy: sum(name in policy for name in FRAMEWORKS) <= 1
-    ),
-    "!self.exists(c, c == 'node')": Rule(lambda names: "node" not in names),
-    "!(has(self.startupPolicy) && self.startupPolicy.startupPolicyOrder == 'InOrder' "
-    "&& self.replicatedJobs.exists(x, has(x.dependsOn)))": Rule(_has_one_order),
-    "!has(self.templates) || self.templates.all(t, !has(t.metadata) || !has(t.metadata.__namespace__) "
-    "|| size(t.metadata.__namespace__) == 0)": Rule(_names_no_namespace),
-}
-
-
-def validate_rules(new: dict[str, Any], old: dict[str, Any] | None, crd: Crd) -> list[FieldError]:
+def validate_rules(new: JSON, old: JSON | None, crd: Crd) -> list[FieldError]:
     """Find every rule that an object breaks, alone or as a change of `old`.
 
-    Both must be defaulted and `new` must have passed validate_schema.
+    Both must be defaulted and pruned, and `new` must have passed validate_schema. Raises UsageError if the
+    definition would not pass check_crd.
     """
-    return list(_judge(new, old, crd.schema, ""))
+    tree = build_tree(crd)
+    if tree is None:
+        return []
+    errors: list[FieldError] = []
+    for error in islice(_judge(tree, new, old, "", Budget()), MOST_ERRORS + 1):
+        errors.append(error)
+        if error.detail == BudgetError.TEXT:
+            break
+    if len(errors) > MOST_ERRORS:
+        more = f"more than {MOST_ERRORS} rules are broken, no further validation rules will be run"
+        errors[MOST_ERRORS:] = [FieldError("", "Too many", more, stage="cel")]
+    return errors
 
 
-def _judge(new: Any, old: Any, schema: Schema, path: str) -> Iterator[FieldError]:
-    for rule in schema.get("x-kubernetes-validations", ()):
-        if rule["rule"] == IMMUTABLE:
-            if old is not None and _normalize(new, schema) != _normalize(old, schema):
-                yield _refuse(path, _show(new), rule)
-        elif not RULES[rule["rule"]].holds(new):
-            blamed = RULES[rule["rule"]].path
-            yield _refuse(blamed or path, _get_name(new) if blamed else _show(new), rule)
+def _judge(node: Node, new: Any, old: Any, path: str, budget: Budget) -> Iterator[FieldError]:
+    if new is None:
+        return
+    for check in node.checks:
+        # Null is no value that a rule could compare with.
+        if old is not None or check.optional_old or not check.expression.rule.uses_old:
+            yield from _apply(check, new, ABSENT if old is None else old, path, budget)
     if isinstance(new, dict):
-        yield from _judge_object(new, old if isinstance(old, dict) else {}, schema, path)
-    elif isinstance(new, list) and "items" in schema:
-        yield from _judge_list(new, old, schema, path)
+        yield from _judge_object(node, new, old if isinstance(old, dict) else {}, path, budget)
+    elif isinstance(new, list) and node.items:
+        previous = _index_items(old, node)
+        for index, item in enumerate(new):
+            old_item = previous.get(get_identity(item, node.keys)) if previous else None
+            yield from _judge(node.items, item, old_item, f"{path}[{index}]", budget)
 
 
-def _judge_list(new: list[Any], old: Any, schema: Schema, path: str) -> Iterator[FieldError]:
-    previous = _index_items(old, schema)
-    for index, item in enumerate(new):
-        old_item = previous.get(_get_identity(item, schema))
-        yield from _judge(item, old_item, schema["items"], f"{path}[{index}]")
-
-
-def _refuse(path: str, value: Any, rule: Schema) -> FieldError:
-    return FieldError(path, "Invalid value", rule["message"], value, stage="cel")
-
-
-def _judge_object(new: Schema, old: Schema, schema: Schema, path: str) -> Iterator[FieldError]:
-    properties = schema.get("properties", {})
+def _judge_object(node: Node, new: JSON, old: JSON, path: str, budget: Budget) -> Iterator[FieldError]:
     for name, value in new.items():
-        if name in properties:
+        if name in node.properties:
             child = f"{path}.{name}" if path else name
-            yield from _judge(value, old.get(name), properties[name], child)
+            yield from _judge(node.properties[name], value, old.get(name), child, budget)
+        elif node.extra:
+            yield from _judge(node.extra, value, old.get(name), f"{path}[{name}]", budget)
 
 
-def _index_items(old: Any, schema: Schema) -> dict[Any, Any]:
+def _index_items(old: Any, node: Node) -> dict[str, Any]:
     # Only items of a map can be told to be "the same one as before".
-    if not isinstance(old, list) or schema.get("x-kubernetes-list-type") != "map":
+    if not isinstance(old, list) or not node.keys:
         return {}
-    return {_get_identity(item, schema): item for item in old}
+    return {get_identity(item, node.keys): item for item in old}
 
 
-def _get_identity(item: Any, schema: Schema) -> tuple[Any, ...] | None:
-    keys = schema.get("x-kubernetes-list-map-keys")
-    return tuple(item.get(key) for key in keys) if keys else None
+def _apply(check: Check, new: Any, old: Any, path: str, budget: Budget) -> Iterator[FieldError]:
+    try:
+        if _evaluate(check.expression, new, old, budget) is not True:
+            yield _refuse(check, new, path, _get_message(check, new, old, budget))
+    except BudgetError as error:
+        yield FieldError(path, INVALID, str(error), _show(new), stage="cel")
+    except EvaluationError as error:
+        yield FieldError(path, INVALID, _explain(error, check), _show(new), stage="cel")
 
 
-def _normalize(value: Any, schema: Schema) -> Any:
-    """Bring lists whose order means nothing into one order, so that == compares as Kubernetes does."""
-    if isinstance(value, dict):
-        properties = schema.get("properties", {})
-        return {name: _normalize(item, properties.get(name, {})) for name, item in value.items()}
-    if not isinstance(value, list):
-        return value
-    items = [_normalize(item, schema.get("items", {})) for item in value]
-    match schema.get("x-kubernetes-list-type"):
-        case "map":
-            return sorted(items, key=lambda item: str(_get_identity(item, schema)))
-        case "set":
-            return sorted(items, key=str)
-    return items
+def _evaluate(expression: Expression, new: Any, old: Any, budget: Budget) -> CelResult:
+    rule, convert = expression.rule, expression.convert
+    old_value = convert(old) if rule.uses_old and old is not ABSENT else ABSENT
+    return rule.evaluate(convert(new), old_value, budget)
+
+
+def _refuse(check: Check, new: Any, path: str, message: str) -> FieldError:
+    if check.blames_name:
+        name = new["metadata"].get("name", "") if isinstance(new.get("metadata"), dict) else ""
+        return FieldError(f"{path}.metadata.name".lstrip("."), check.error_type, message, name, stage="cel")
+    return FieldError(f"{path}{check.path}".lstrip("."), check.error_type, message, _show(new), stage="cel")
+
+
+def _get_message(check: Check, new: Any, old: Any, budget: Budget) -> str:
+    if check.message_expression is None:
+        return check.message
+    try:
+        result = _evaluate(check.message_expression, new, old, budget)
+    except EvaluationError:
+        return check.message  # the rule is broken all the same
+    text = result.strip() if isinstance(result, str) else ""
+    is_fit = text and "\n" not in text and len(text.encode()) <= _LONGEST_MESSAGE_BYTES
+    return text if is_fit else check.message
+
+
+def _explain(error: EvaluationError, check: Check) -> str:
+    if str(error) == "no such overload":
+        wrong = "call arguments did not match a supported operator, function or macro signature for rule"
+        return f"'{error}': {wrong}: {check.summary}"
+    return f"{error} evaluating rule: {check.summary}"
 
 
 def _show(value: Any) -> Any:
