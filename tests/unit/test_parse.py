@@ -98,6 +98,18 @@ STREAMS: dict[str, tuple[str, list[tuple[int, int, Any]]]] = {
     "a byte-order mark": ("\ufeffa: 1", [(0, 1, {"a": 1})]),
     "Windows line ends": ("a: 1\r\nb:\r\n  - 2\r\n", [(0, 1, {"a": 1, "b": [2]})]),
     "JSON": ('{"a": [1, {"b": null}]}', [(0, 1, {"a": [1, {"b": None}]})]),
+    "JSON after a byte-order mark": ('\ufeff{"a": 1}', [(0, 1, {"a": 1})]),
+    "JSON indented with tabs": ('{\n\t"a": [\n\t\t1\n\t]\n}\n', [(0, 1, {"a": [1]})]),
+    "JSON with Windows line ends": ('{\r\n"a": 1,\r\n"b": 2\r\n}\r\n', [(0, 1, {"a": 1, "b": 2})]),
+    "JSON with a character in two escapes": (r'{"a\uD83D\uDE00": "\ud83d\ude00!"}', [(0, 1, {"a😀": "😀!"})]),
+    "a list in JSON with one": (r' ["\ud83d\ude00"]', [(0, 1, ["😀"])]),
+    "what only looks like two escapes": (
+        r'{"a": "\\ud83d\\ude00", "b": "\\\ud83d\ude00", "c": "\"\ud83d\ude00"}',
+        [(0, 1, {"a": r"\ud83d\ude00", "b": "\\😀", "c": '"😀'})],
+    ),
+    "escapes that are none in YAML": (r"{a: '\ud83d\ude00'}", [(0, 1, {"a": r"\ud83d\ude00"})]),
+    "old Mac line ends": ("a: 1\rb: 2\r", [(0, 1, {"a": 1, "b": 2})]),
+    "NUL as an escape": (r'a: "\0"', [(0, 1, {"a": "\0"})]),
     "tabs inside of a line": ("a:\t1\t# x\n", [(0, 1, {"a": 1})]),
     "a YAML directive": ("%YAML 1.1\n---\na: 1\n", [(0, 3, {"a": 1})]),
     "an alias": ("a: &x [1]\nb: *x\n", [(0, 1, {"a": [1], "b": [1]})]),
@@ -142,6 +154,26 @@ REFUSED: dict[str, tuple[bytes | str, int, int, str]] = {
     "an unknown directive": ("%FOO\n---\na: 1\n", 1, 5, "unknown directive"),
     "half a surrogate": ('"\\uD800"\n', 1, 4, "invalid Unicode"),
 }
+
+
+REMEDIES: dict[str, tuple[bytes | str, str]] = {
+    "a tab as indentation": ("a:\n\tb: 1\n", "indent with spaces"),
+    "a tab after spaces": ("a:\n  b: 1\n\tc: 2\n", "indent with spaces"),
+    "NUL": ("a: \0", "remove it, or write it as an escape in double quotes"),
+    "a form feed": ("\f", "remove it, or write it as an escape in double quotes"),
+    "a byte-order mark between two files": ("a: 1\n\ufeffb: 2\n", "remove the byte-order mark"),
+    "half a surrogate": ('"\\uD800"', "write the character itself"),
+    "half a surrogate in JSON": (r'{"a": "\ud83d\ude00\ud83d"}', "write the character itself"),
+    "two escapes in YAML": (r'a: "\ud83d\ude00"', "write the character itself"),
+    "Latin-1": ("a: ü".encode("latin-1"), "save the file as UTF-8"),
+    "UTF-16": ('{"a": 1}'.encode("utf-16"), "save the file as UTF-8"),
+    "a character cut in two": ("a: ü".encode()[:-1], "save the file as UTF-8"),
+}
+
+
+@pytest.mark.parametrize(("data", "remedy"), REMEDIES.values(), ids=REMEDIES)
+def test_a_refusal_says_what_to_do(data: bytes | str, remedy: str) -> None:
+    assert remedy in fail(data).remedy
 
 
 @pytest.mark.parametrize(("data", "line", "column", "words"), REFUSED.values(), ids=REFUSED)
@@ -233,3 +265,10 @@ def test_an_alias_has_the_position_of_its_use() -> None:
 def test_positions_count_characters_not_bytes() -> None:
     [document] = parse_documents("ä: {ü: 1, k: 2}\n".encode())
     assert document.find_position(("ä", "k")) == (1, 14)
+
+
+def test_a_character_in_two_escapes_moves_nothing() -> None:
+    text = r'{"\ud83d\ude00": {"a": "\ud83d\ude00", "b": 1}}'
+    [document] = parse_documents(text.encode())
+    assert document.find_position(("😀", "b")) == (1, text.index("1") + 1)
+    assert fail(text.replace("1}", "1, b: 2}").replace("b:", '"b":')).column == text.index("}") + 3

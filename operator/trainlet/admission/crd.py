@@ -16,27 +16,30 @@ _TEXTS = {"type": "object", "additionalProperties": _TEXT}
 _TIME = {"type": "string", "format": "date-time"}
 _COUNT = {"type": "integer", "format": "int64"}
 _OBJECTS = {"type": "array", "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": True}}
+_NAMES = {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set"}
 
+_METADATA: dict[str, tuple[dict[str, Any], str]] = {
+    "annotations": (_TEXTS, "Notes of people and programs, which nothing selects by."),
+    "creationTimestamp": (_TIME, "When the object was stored. Set by the server."),
+    "deletionGracePeriodSeconds": (_COUNT, "How long the deletion may take. Set by the server."),
+    "deletionTimestamp": (_TIME, "When the deletion was asked for. Set by the server."),
+    "finalizers": (_NAMES, "What must be done before the object goes."),
+    "generateName": (_TEXT, "The beginning of a name that a server completes; a file must give a whole name."),
+    "generation": (_COUNT, "How often the spec changed. Set by the server."),
+    "labels": (_TEXTS, "Names and values that objects are selected by."),
+    "managedFields": (_OBJECTS, "Who last set which field. Set by the server."),
+    "name": (_TEXT, "The object's name, unlike those of all others of its kind in the namespace."),
+    "namespace": (_TEXT, "The namespace that the name is in; without one, the operator's."),
+    "ownerReferences": (_OBJECTS, "The objects that this one goes with."),
+    "resourceVersion": (_TEXT, "Another text after every change. Set by the server."),
+    "selfLink": (_TEXT, "Without meaning since Kubernetes 1.20."),
+    "uid": (_TEXT, "What tells the object from later ones of its name. Set by the server."),
+}
 # ObjectMeta, which every definition leaves out because the API server knows it.
 OBJECT_METADATA: dict[str, Any] = {
     "type": "object",
-    "properties": {
-        "annotations": _TEXTS,
-        "creationTimestamp": _TIME,
-        "deletionGracePeriodSeconds": _COUNT,
-        "deletionTimestamp": _TIME,
-        "finalizers": {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set"},
-        "generateName": _TEXT,
-        "generation": _COUNT,
-        "labels": _TEXTS,
-        "managedFields": _OBJECTS,
-        "name": _TEXT,
-        "namespace": _TEXT,
-        "ownerReferences": _OBJECTS,
-        "resourceVersion": _TEXT,
-        "selfLink": _TEXT,
-        "uid": _TEXT,
-    },
+    "description": "What every object has: its name, its labels, and what the server says of it.",
+    "properties": {name: {**schema, "description": text} for name, (schema, text) in _METADATA.items()},
 }
 
 

@@ -7,15 +7,18 @@ are found by schema.py and passed over here.
 
 import re
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from trainlet.admission.crd import Crd
+from trainlet.admission.limits import list_first
 from trainlet.kube.errors import FieldError
 
 MOST_ANNOTATION_BYTES = 256 * 1024
 MOST_NAME_LENGTH, MOST_LABEL_LENGTH = 253, 63
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_KIND = r"[a-z]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
 _NAME_PART = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = rf"({_NAME_PART})?"
@@ -50,6 +53,13 @@ LABEL_VALUE_PROBLEM = _explain(
     "my_value",
     "12345",
 )
+KIND_PROBLEM = "may have mixed case, but should otherwise match: " + _explain(
+    "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
+    "and end with an alphanumeric character",
+    _KIND,
+    "my-name",
+    "abc-123",
+)
 NAME_PART_PROBLEM = f"name part {_NAME_EXPLAINED}"
 _KEY_ENDING = "with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')"
 KEY_PROBLEM = f"a qualified name {_NAME_EXPLAINED} {_KEY_ENDING}"
@@ -62,12 +72,55 @@ def validate_metadata(document: dict[str, Any], crd: Crd) -> list[FieldError]:
     """
     given = document.get("metadata")
     metadata = given if isinstance(given, dict) else {}
-    return [
-        *_find_name_errors(metadata),
-        *_find_namespace_errors(metadata, crd),
-        *_find_label_errors(_get_strings(metadata, "labels")),
-        *_find_annotation_errors(_get_strings(metadata, "annotations")),
-    ]
+    errors = chain(
+        _find_name_errors(metadata),
+        _find_namespace_errors(metadata, crd),
+        _find_label_errors(_get_strings(metadata, "labels")),
+        _find_annotation_errors(_get_strings(metadata, "annotations")),
+    )
+    return list_first(errors)
+
+
+def validate_embedded(resource: dict[str, Any]) -> list[FieldError]:
+    """Find everything the API server refuses in the names of an object that is a field of another one."""
+    given = resource.get("metadata")
+    metadata = given if isinstance(given, dict) else {}
+    errors = chain(
+        _find_type_errors(resource),
+        _find_path_errors(metadata.get("name")),
+        _find_label_errors(_get_strings(metadata, "labels")),
+        _find_annotation_errors(_get_strings(metadata, "annotations")),
+    )
+    return list_first(errors)
+
+
+def _find_type_errors(resource: dict[str, Any]) -> Iterator[FieldError]:
+    for path, find_problem in (("apiVersion", _find_version_problem), ("kind", _find_kind_problem)):
+        value = resource.get(path)
+        if path not in resource:
+            yield FieldError(path, "Required value", "must not be empty")
+        elif not isinstance(value, str):
+            yield _invalid(path, value, "must be a string")
+        elif problem := find_problem(value) if value else "must not be empty":
+            yield _invalid(path, value, problem)
+
+
+def _find_version_problem(version: str) -> str:
+    return f"unexpected GroupVersion string: {version}" if version.count("/") > 1 else ""
+
+
+def _find_kind_problem(kind: str) -> str:
+    is_label = re.fullmatch(_KIND, kind.lower()) and len(kind) <= MOST_LABEL_LENGTH
+    return "" if is_label else KIND_PROBLEM
+
+
+def _find_path_errors(name: Any) -> Iterator[FieldError]:
+    """Find what keeps a name from being a part of a URL, which is all that is asked of an embedded one."""
+    if not isinstance(name, str):
+        return
+    if name in (".", ".."):
+        yield _invalid("metadata.name", name, f"may not be '{name}'")
+    yield from (_invalid("metadata.name", name, f"may not contain '{part}'") for part in "/%" if part in name)
 
 
 def _get_strings(metadata: dict[str, Any], name: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ Built on PyYAML's C event parser, because its composer recurses: a small file of
 process. Nothing here knows what the documents mean.
 """
 
+import json
 import math
 import re
 from collections.abc import Hashable, Iterator
@@ -17,8 +18,9 @@ from trainlet.kube.meta import JSON
 
 MAX_BYTES = 3 << 20  # what an API server takes in one request
 MAX_DEPTH = 100
-MAX_NODES = 200_000  # after aliases are followed, so that an alias bomb counts in full
+MAX_NODES = 100_000  # after aliases are followed, so that an alias bomb counts in full
 MAX_DOCUMENTS = 1000
+MOST_SHOWN = 100  # characters of what is refused
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -59,7 +61,8 @@ def parse_documents(data: bytes) -> list[Document]:
     """Return the documents of a file that hold something. Raises ParseError."""
     if len(data) > MAX_BYTES:
         raise ParseError(f"the file has more than {MAX_BYTES} bytes", 1, 1, "split it")
-    return [document for document in _Builder(_decode(data)).build() if document.value is not None]
+    text = join_surrogates(_decode(data))
+    return [document for document in _Builder(text).build() if document.value is not None]
 
 
 def _decode(data: bytes) -> str:
@@ -70,6 +73,49 @@ def _decode(data: bytes) -> str:
         line = before.count(b"\n") + 1
         column = error.start - before.rfind(b"\n")
         raise ParseError("this byte is not UTF-8", line, column, "save the file as UTF-8") from None
+
+
+_PAIR = re.compile(r"\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_PAIR_OR_ESCAPE = re.compile(rf"{_PAIR.pattern}|\\.")
+_JSON_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"')
+
+
+def join_surrogates(text: str) -> str:
+    """Replace what JSON writes as two escapes by the character it means: libyaml refuses half a character.
+
+    A string becomes shorter by this; spaces behind it keep the position of what follows.
+    """
+    if not text.lstrip().startswith(("{", "[")) or not _PAIR.search(text) or not _is_json(text):
+        return text
+    return _JSON_STRING.sub(lambda match: _PAIR_OR_ESCAPE.sub(_join_pair, match[0]).ljust(len(match[0])), text)
+
+
+def _join_pair(match: re.Match[str]) -> str:
+    high, low = match.groups()
+    if high is None:
+        return match[0]
+    return chr(0x10000 + ((int(high, 16) & 0x3FF) << 10) + (int(low, 16) & 0x3FF))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text, parse_int=float)  # float, because long digits take int() quadratic time
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+
+
+def _find_remedy(problem: str, around: str) -> str:
+    """Find what to do about what libyaml says of the characters around a place."""
+    if around.endswith("\t"):
+        return "indent with spaces"
+    if "\ufeff" in around:
+        return "remove the byte-order mark before this place"
+    return "write the character itself" if "Unicode character escape" in problem else ""
 
 
 def _locate_character(text: str, position: int) -> tuple[int, int]:
@@ -100,15 +146,18 @@ class _Builder:
     def _read(text: str) -> Iterator[Any]:
         loader = _Loader(text)
         try:
-            while loader.check_event():
-                yield loader.get_event()
+            while (event := loader.get_event()) is not None:
+                yield event
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-            raise ParseError(f"not valid YAML: {error.problem or error.context}", line, column) from None
+            problem = error.problem or error.context or ""
+            remedy = _find_remedy(problem, text[max(mark.index - 1, 0) : mark.index + 1] if mark else "")
+            raise ParseError(f"not valid YAML: {problem}", line, column, remedy) from None
         except yaml.reader.ReaderError as error:
             what = f"not valid YAML: the character #x{error.character:04x} is not allowed"
-            raise ParseError(what, *_locate_character(text, error.position)) from None
+            remedy = "remove it, or write it as an escape in double quotes"
+            raise ParseError(what, *_locate_character(text, error.position), remedy) from None
         finally:
             loader.dispose()
 
@@ -157,7 +206,7 @@ class _Builder:
                 continue
             key = self._build_key(event)
             if key in own:
-                raise self._fail(event, f'key "{key}" is there twice in one mapping', "remove one of them")
+                raise self._fail(event, f'key "{_shorten(key)}" is there twice in one mapping', "remove one of them")
             own[key] = self._build_node(next(self.events), (*path, key), depth + 1)
         return {**merged, **own}
 
@@ -181,13 +230,14 @@ class _Builder:
         plain = event.implicit[0] and not event.style
         value = resolve_scalar(event.value) if plain else event.value
         if isinstance(value, float) and not math.isfinite(value):
-            raise self._fail(event, f"{event.value} is not a JSON number", "quote it if it is text")
+            raise self._fail(event, f"{_shorten(event.value)} is not a JSON number", "quote it if it is text")
         return value
 
     def _follow(self, event: Any, depth: int) -> Any:
         anchor = self.anchors.get(event.anchor)
         if anchor is None:
-            raise self._fail(event, f"alias *{event.anchor} has no anchor &{event.anchor} before it")
+            name = _shorten(event.anchor)
+            raise self._fail(event, f"alias *{name} has no anchor &{name} before it")
         self._count(event, anchor.size, depth + anchor.height)
         return anchor.value
 
@@ -213,11 +263,11 @@ _WORDS: dict[Hashable, Any] = {**dict.fromkeys(_TRUE, True), **dict.fromkeys(_FA
 _INTEGERS = tuple(
     (re.compile(pattern), base)
     for pattern, base in (
+        (r"[-+]?(?:0|[1-9][0-9]*)", 10),
         (r"[-+]?0b[01]+", 2),
         (r"[-+]?0x[0-9a-fA-F]+", 16),
         (r"[-+]?0o[0-7]+", 8),
         (r"[-+]?0[0-7]+", 8),
-        (r"[-+]?(?:0|[1-9][0-9]*)", 10),
     )
 )
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
