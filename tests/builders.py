@@ -61,6 +61,19 @@ def build_runtime(
     }
 
 
+def build_replicated_job(name: str, *containers: JSON, ancestor: str | None = None, **pod: Any) -> JSON:
+    """Return a replicated job of a runtime with these containers; keywords are further fields of its pod."""
+    labels = {"trainer.kubeflow.org/trainjob-ancestor-step": ancestor} if ancestor else {}
+    spec = {"template": {"spec": {**pod, "containers": list(containers)}}}
+    return {"name": name, "template": {"metadata": {"labels": labels}, "spec": spec}}
+
+
+def build_pod_patch(rjob: str, manager: str = "acme.io/a", **pod: Any) -> JSON:
+    """Return an entry of a job's runtimePatches for the pods of one replicated job."""
+    patch = {"name": rjob, "template": {"spec": {"template": {"spec": pod}}}}
+    return {"manager": manager, "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": [patch]}}}}
+
+
 class StillClock:
     """A clock that moves only when it is told to."""
 

@@ -2,10 +2,12 @@
 
 import pytest
 
-from builders import build_job, build_runtime
+from builders import build_job, build_pod_patch, build_runtime
 from trainlet.admission.support import find_ignored, find_unsupported
+from trainlet.apis.trainer import TrainJob
 from trainlet.kube.merge import put
 from trainlet.kube.meta import JSON
+from trainlet.planning.jobset import build_jobset as build_planned
 
 RJOB = "spec.template.spec.replicatedJobs[0]"
 POD = f"{RJOB}.template.spec.template.spec"
@@ -24,6 +26,13 @@ def add_container(jobset: JSON, container: JSON) -> JSON:
     return jobset
 
 
+def build_patched(patch: JSON) -> JSON:
+    """Return the JobSet of a job with this patch."""
+    return build_planned(TrainJob.of(build_job(runtimePatches=[patch])), build_runtime())
+
+
+PATCH_NOWHERE = build_pod_patch("nowhere", nodeSelector={"a": "1"})
+PATCH_SIDE = build_pod_patch("node", containers=[{"name": "side"}])
 REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
     # name: (job, runtime, jobset, paths)
     "nothing special": (build_job(), build_runtime(), build_jobset(), []),
@@ -39,8 +48,25 @@ REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
         build_jobset(),
         ["spec.runtimeRef.name"] * 2,
     ),
-    "patches": (build_job(runtimePatches=[{"manager": "x"}]), build_runtime(), build_jobset(), ["spec.runtimePatches"]),
-    "no patches": (build_job(runtimePatches=[]), build_runtime(), build_jobset(), []),
+    "patches are built": (build_job(runtimePatches=[{"manager": "x"}]), build_runtime(), build_jobset(), []),
+    "a replicated job that only a patch names": (
+        build_job(runtimePatches=[PATCH_NOWHERE]),
+        build_runtime(),
+        build_patched(PATCH_NOWHERE),
+        ["spec.template.spec.replicatedJobs[1].template.spec.template.spec.containers"],
+    ),
+    "a container that only a patch names": (
+        build_job(runtimePatches=[PATCH_SIDE]),
+        build_runtime(),
+        build_patched(PATCH_SIDE),
+        [f"{POD}.containers"],
+    ),
+    "gates": (
+        build_job(),
+        build_runtime(),
+        build_jobset(pod={"schedulingGates": [{"name": "g"}]}),
+        [f"{POD}.schedulingGates"],
+    ),
     "an initializer": (build_job(initializer={"dataset": {}}), build_runtime(), build_jobset(), ["spec.initializer"]),
     "init containers": (
         build_job(),

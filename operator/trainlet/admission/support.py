@@ -40,8 +40,6 @@ def find_unsupported(job: JSON, runtime: JSON, jobset: JSON) -> list[FieldError]
         )
         for policy in sorted(set(find(runtime, "spec", "mlPolicy") or {}) - _KNOWN_POLICIES)
     ]
-    if find(job, "spec", "runtimePatches"):
-        errors.append(_refuse("spec.runtimePatches", "put the change into a runtime of your own"))
     if find(job, "spec", "initializer"):
         errors.append(_refuse("spec.initializer", "fetch the data in the training script or put it into the image"))
     for path, rjob in _replicated_jobs(jobset):
@@ -92,6 +90,12 @@ def _replicated_jobs(jobset: JSON) -> Iterator[tuple[str, JSON]]:
 def _judge_pod(path: str, pod: JSON) -> Iterator[FieldError]:
     if pod.get("initContainers"):
         yield _refuse(f"{path}.initContainers", "do their work in the image or at the start of the command")
+    if not pod.get("containers"):
+        yield _refuse(
+            f"{path}.containers", "a replicated job that only a patch names has none; name one of the runtime"
+        )
+    if pod.get("schedulingGates"):
+        yield _refuse(f"{path}.schedulingGates", "leave them out; nothing here would hold the pods")
     if len(pod.get("containers") or []) > 1:
         yield _refuse(f"{path}.containers", "keep the container that trains; others would not run beside it")
     for name in _HOST_NAMESPACES:

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable
 
-from trainlet.admission.support import find_ignored, find_unsupported
-from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME, GROUP, RUNTIME_KINDS, TRAINING_RUNTIME, TrainJob
+from trainlet.admission import jobset_rules
+from trainlet.apis.trainer import (
+    CLUSTER_TRAINING_RUNTIME,
+    GROUP,
+    RUNTIME_KINDS,
+    TRAINING_RUNTIME,
+    RuntimeRef,
+    TrainJob,
+)
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.planning import labels
-from trainlet.planning.jobset import build_jobset
-from trainlet.planning.policies import get_policy
+from trainlet.planning.policies import find_rules
+from trainlet.planning.policies.refusals import invalid
 from trainlet.planning.runtime import build_info
 
 FindRuntime = Callable[[ObjectKey], JSON | None]
@@ -26,30 +33,34 @@ _REQUIRED_CONTAINER = {
 }
 
 
-def validate_train_job(document: JSON, find_runtime: FindRuntime) -> Verdict:
-    """Judge a TrainJob against its live runtime; return errors and warnings."""
+def validate_train_job(document: JSON, old: JSON | None, find_runtime: FindRuntime) -> Verdict:
+    """Judge a TrainJob against its live runtime, also when it is an update; return errors and warnings.
+
+    `old` is the stored job with its status. Upstream's plugins have no order among them; ours have one.
+    """
     if find(document, "spec", "runtimeRef") is None:
         # The definition does not require `spec`, and there is nothing to look up without it.
         return [FieldError("spec.runtimeRef", "Required value", "", stage="webhook")], []
     job = TrainJob.of(document)
     ref = job.spec.runtime_ref
     if ref.kind not in RUNTIME_KINDS or ref.api_group != GROUP:
-        detail = f"unsupported runtime: {ref.kind}.{ref.api_group}"
-        return [_invalid("spec.runtimeRef", ref.name, detail)], []
+        # Upstream says it of no field.
+        return [invalid("", ref.to_wire(), f"unsupported runtime: {ref.kind}.{ref.api_group}")], []
     runtime = find_runtime(ref.key(job.metadata.namespace))
     if runtime is None:
-        return [_missing_runtime(ref.kind, ref.name, job.metadata.namespace)], []
-    jobset = build_jobset(job, runtime)
+        return [_refuse_missing_runtime(ref)], []
     info = build_info(job, runtime)
-    errors = [*get_policy(info).validate(job, info), *find_unsupported(document, runtime, jobset)]
-    warnings = [*_warn_deprecated(runtime, "Referenced "), *find_ignored(jobset)]
-    return errors, warnings
+    errors = jobset_rules.validate(job, None if old is None else TrainJob.of(old), info)
+    errors += [error for rules in find_rules(info) for error in rules.validate(job, info)]
+    warnings = _warn_deprecated(runtime, "Referenced ") if ref.kind == CLUSTER_TRAINING_RUNTIME else []
+    return _drop_repeated(errors), warnings
 
 
 def validate_runtime(document: JSON, old: JSON | None) -> Verdict:
     """Judge a runtime; upstream does not look at an updated TrainingRuntime at all."""
     kind = document.get("kind")
-    if find(document, "metadata", "labels", _VALIDATION_LABEL) == "disabled":
+    # A webhook's selector is asked of both objects, and one that matches is enough to call it.
+    if all(find(each, "metadata", "labels", _VALIDATION_LABEL) == "disabled" for each in (document, old or document)):
         return [], []
     if kind == TRAINING_RUNTIME and old is not None:
         return [], []
@@ -68,22 +79,30 @@ def _judge_replicated_job(rjob: JSON, path: str) -> list[FieldError]:
     errors = []
     replicas = rjob.get("replicas", 1)
     if replicas != 1:
-        errors.append(_invalid(f"{path}.replicas", replicas, "always must be 1"))
+        errors.append(invalid(f"{path}.replicas", replicas, "always must be 1"))
     containers = find(rjob, "template", "spec", "template", "spec", "containers") or []
     if not any(container.get("name") == required for container in containers):
         detail = f"must contain the required container for the ancestor: {ancestor}"
-        errors.append(_invalid(f"{path}.template.spec.template.spec.containers", containers, detail))
+        errors.append(invalid(f"{path}.template.spec.template.spec.containers", containers, detail))
     return errors
 
 
-def _missing_runtime(kind: str, name: str, namespace: str) -> FieldError:
+def _drop_repeated(errors: list[FieldError]) -> list[FieldError]:
+    """Keep the first of equal errors, as the webhook's answer does (field.ErrorList.ToAggregate)."""
+    kept: list[FieldError] = []
+    for error in errors:
+        if error not in kept:
+            kept.append(error)
+    return kept
+
+
+def _refuse_missing_runtime(ref: RuntimeRef) -> FieldError:
     # The capital R of the cluster kind is upstream's.
     path, word = ("spec.RuntimeRef", "clusterTrainingRuntime")
-    if kind == TRAINING_RUNTIME:
-        path, word, name = "spec.runtimeRef", "trainingRuntime", f"{namespace}/{name}"
-    short = name.rsplit("/", 1)[-1]
-    detail = f'{kind}.{GROUP} "{short}" not found: specified {word} must be created before the TrainJob is created'
-    return _invalid(path, {"name": short, "apiGroup": GROUP, "kind": kind}, detail)
+    if ref.kind == TRAINING_RUNTIME:
+        path, word = "spec.runtimeRef", "trainingRuntime"
+    missing = f'{ref.kind}.{GROUP} "{ref.name}" not found'
+    return invalid(path, ref.to_wire(), f"{missing}: specified {word} must be created before the TrainJob is created")
 
 
 def _warn_deprecated(runtime: JSON, prefix: str) -> list[str]:
@@ -94,7 +113,3 @@ def _warn_deprecated(runtime: JSON, prefix: str) -> list[str]:
         f'{prefix}ClusterTrainingRuntime "{name}" is deprecated and will be removed in a future release of '
         f"Kubeflow Trainer. See runtime deprecation policy: {_POLICY_URL}"
     ]
-
-
-def _invalid(path: str, value: object, detail: str) -> FieldError:
-    return FieldError(path, "Invalid value", detail, value, stage="webhook")

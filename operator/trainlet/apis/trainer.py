@@ -29,6 +29,17 @@ class RuntimeRef(Model):
         """Return the key of the runtime for a job of this namespace."""
         return ObjectKey(self.kind, namespace if self.kind == TRAINING_RUNTIME else "", self.name)
 
+    def to_wire(self) -> JSON:
+        """Return the reference as it is shown in errors, with its defaults."""
+        return {"name": self.name, "apiGroup": self.api_group, "kind": self.kind}
+
+
+class Initializer(Model):
+    """What is fetched before training. None means not given; `{}` is given."""
+
+    dataset: JSON | None = None
+    model: JSON | None = None
+
 
 class Trainer(Model):
     """What the job overrides of its runtime's trainer. None means not given."""
@@ -43,10 +54,12 @@ class Trainer(Model):
 
 
 class TrainJobSpec(Model):
-    """A TrainJob's spec."""
+    """A TrainJob's spec. `runtime_patches` stay wire dicts: they are merged and compared, not read."""
 
     runtime_ref: RuntimeRef
+    initializer: Initializer | None = None
     trainer: Trainer | None = None
+    runtime_patches: list[JSON] = []
     suspend: bool = False
     active_deadline_seconds: int | None = None
     managed_by: str = f"{GROUP}/trainjob-controller"
@@ -63,3 +76,28 @@ class TrainJob(Model):
     def key(self) -> ObjectKey:
         """The job's key."""
         return ObjectKey(TRAIN_JOB, self.metadata.namespace, self.metadata.name)
+
+
+class EnvInjectionTarget(Model):
+    """Containers beside the trainer's that are to have torchrun's settings too."""
+
+    job_name: str
+    container_names: list[str] = []
+
+
+class EnvInjection(Model):
+    """`mlPolicy.torch.envInjection`."""
+
+    targets: list[EnvInjectionTarget] = []
+
+
+class TorchPolicy(Model):
+    """`mlPolicy.torch` of a runtime."""
+
+    env_injection: EnvInjection = EnvInjection()
+
+
+class MpiPolicy(Model):
+    """`mlPolicy.mpi` of a runtime."""
+
+    run_launcher_as_node: bool = False

@@ -1,6 +1,7 @@
 """`Info` -> the JobSet that the upstream controller would apply (kubeflow/trainer plugins/jobset/builder.go)."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from trainlet.apis.trainer import API_VERSION, JOBSET_API_VERSION, TRAIN_JOB, Trainer, TrainJob
 from trainlet.kube.merge import find, put, upsert
@@ -54,7 +55,7 @@ def _override_trainer(job: TrainJob, info: Info) -> Info:
         return info
     edit = _build_override(trainer)
     sets = (p.with_container(NODE_CONTAINER, edit) if p.ancestor == TRAINER else p for p in info.pod_sets)
-    return Info(info.ml_policy, info.template, tuple(sets))
+    return replace(info, pod_sets=tuple(sets))
 
 
 def _build_override(trainer: Trainer) -> Callable[[JSON], JSON]:

@@ -13,6 +13,7 @@ from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import round_up
 from trainlet.planning import labels
+from trainlet.planning.patches import apply_patches
 
 TRAINER = "trainer"
 #: The container that the trainer's overrides go to, in the replicated job with ancestor `trainer`.
@@ -38,6 +39,11 @@ class PodSet:
         """The wire containers of the pod template."""
         return find(self.wire, "template", "spec", "template", "spec", "containers") or []
 
+    @property
+    def init_containers(self) -> list[JSON]:
+        """The wire init containers of the pod template."""
+        return find(self.wire, "template", "spec", "template", "spec", "initContainers") or []
+
     def with_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
         """Return the pod set with the containers of this name edited."""
         containers = [edit(c) if c.get("name") == name else c for c in self.containers]
@@ -47,9 +53,10 @@ class PodSet:
 
 @dataclass(frozen=True)
 class Info:
-    """What policies work on."""
+    """What policies work on. `template` is the runtime's, with the job's patches in it."""
 
     ml_policy: JSON
+    pod_group_policy: JSON
     template: JSON
     pod_sets: tuple[PodSet, ...]
 
@@ -58,6 +65,10 @@ class Info:
         """The first pod set that serves the trainer step."""
         return next((p for p in self.pod_sets if p.ancestor == TRAINER), None)
 
+    def find_pod_set(self, name: str) -> PodSet | None:
+        """Return the pod set of the replicatedJob with this name."""
+        return next((p for p in self.pod_sets if p.name == name), None)
+
     def with_trainer(self, edit: Callable[[PodSet], PodSet]) -> "Info":
         """Return the record with the first trainer pod set edited."""
         trainer = self.trainer
@@ -65,12 +76,14 @@ class Info:
 
 
 def build_info(job: TrainJob, runtime: JSON) -> Info:
-    """Start the record: pod counts from the runtime, then the job's resources."""
+    """Start the record: the job's patches, pod counts from the runtime, then the job's resources."""
     ml_policy = find(runtime, "spec", "mlPolicy") or {}
-    replicated = find(runtime, "spec", "template", "spec", "replicatedJobs") or []
+    template = apply_patches(find(runtime, "spec", "template") or {}, job.spec.runtime_patches)
+    replicated = find(template, "spec", "replicatedJobs") or []
     info = Info(
         ml_policy=ml_policy,
-        template=find(runtime, "spec", "template") or {},
+        pod_group_policy=find(runtime, "spec", "podGroupPolicy") or {},
+        template=template,
         pod_sets=tuple(_start_pod_set(rjob, ml_policy) for rjob in replicated),
     )
     return _merge_resources(job, info)

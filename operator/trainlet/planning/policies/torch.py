@@ -1,27 +1,28 @@
 """The torch policy: what torchrun needs (kubeflow/trainer plugins/torch)."""
 
-from trainlet.apis.trainer import TrainJob
+from collections.abc import Iterator
+
+from trainlet.apis.trainer import TorchPolicy, TrainJob
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import upsert
 from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import round_up
-from trainlet.planning.policies import plain
+from trainlet.planning.policies import plain, torchtune
+from trainlet.planning.policies.refusals import invalid, refuse_reserved
 from trainlet.planning.runtime import NODE_CONTAINER, Info, count_gpus, get_node_resources
 
 MASTER_PORT = 29500
 INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
-RESERVED = ("PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE")
+RESERVED = frozenset({"PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE"})
 
 
-def validate(job: TrainJob, info: Info) -> list[FieldError]:  # noqa: ARG001 - the shape of a policy
-    """Refuse environment that torchrun's settings would collide with."""
-    given = {env.name for env in job.spec.trainer.env} if job.spec.trainer else set()
-    invalid = sorted(given.intersection(RESERVED))
-    if not invalid:
-        return []
-    detail = f"must not have reserved envs, invalid envs configured: [{' '.join(invalid)}]"
-    value = [{"name": e.name, "value": e.value} for e in job.spec.trainer.env] if job.spec.trainer else []
-    return [FieldError("spec.trainer.env", "Invalid value", detail, value, stage="webhook")]
+def validate(job: TrainJob, info: Info) -> list[FieldError]:
+    """Refuse environment that is torchrun's, injection into containers that are not there, and torchtune's rules."""
+    trainer = job.spec.trainer
+    errors = [*refuse_reserved(job, RESERVED), *_judge_injection(job, info)]
+    if trainer is not None and tuple(trainer.command or ()) == torchtune.COMMAND:
+        errors += torchtune.validate(job, trainer, info)
+    return errors
 
 
 def apply(job: TrainJob, info: Info) -> Info:
@@ -42,6 +43,19 @@ def apply(job: TrainJob, info: Info) -> Info:
         }
 
     return info.with_trainer(lambda pod_set: pod_set.with_container(NODE_CONTAINER, edit))
+
+
+def _judge_injection(job: TrainJob, info: Info) -> Iterator[FieldError]:
+    for target in TorchPolicy.of(info.ml_policy["torch"]).env_injection.targets:
+        pod_set = info.find_pod_set(target.job_name)
+        there = [*pod_set.containers, *pod_set.init_containers] if pod_set else []
+        names = {container.get("name") for container in there}
+        for name in target.container_names:
+            if name not in names:
+                what = f'envInjection target podSet "{target.job_name}" container "{name}"'
+                yield invalid(
+                    "spec.runtimeRef", job.spec.runtime_ref.to_wire(), f"{what} not found in runtime template"
+                )
 
 
 def _build_environment(job: TrainJob, info: Info, nodes: int) -> list[JSON]:

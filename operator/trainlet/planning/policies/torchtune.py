@@ -1,0 +1,110 @@
+"""The rules for torchtune: a torch policy whose trainer's command is `tune run`.
+
+kubeflow/trainer plugins/torch/torchtune.go. The model is said by the runtime's name, the recipe by nodes, devices
+and arguments.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from trainlet.apis.trainer import Trainer, TrainJob
+from trainlet.kube.errors import FieldError
+from trainlet.planning.policies.refusals import invalid
+from trainlet.planning.runtime import Info, count_gpus, get_node_resources
+
+COMMAND = ("tune", "run")
+
+_LLAMA_1B, _LLAMA_3B, _LLAMA_70B = "llama3_2/1B", "llama3_2/3B", "llama3_3/70B"
+_QWEN = "qwen2_5/1.5B"
+_MODELS = frozenset({_LLAMA_1B, _LLAMA_3B, _LLAMA_70B, _QWEN})
+_SINGLE_DEVICE_QLORA = frozenset({_LLAMA_1B, _LLAMA_3B})
+#: What the runtime's own command says, and a job must not.
+_RUNTIME_SETTINGS = frozenset({"output_dir", "tokenizer.path", "tokenizer.merges_file", "checkpointer.checkpoint_dir"})
+
+
+@dataclass(frozen=True)
+class _Tuning:
+    """What decides on the recipe. An unset number of processes counts as `auto` at admission."""
+
+    runtime: str
+    model: str
+    nodes: int
+    processes: int | str
+    gpus: int
+    args: Sequence[str]
+
+    @property
+    def is_single_device(self) -> bool:
+        return self.nodes == 1 and (self.processes == 1 or self.gpus == 1)
+
+    @property
+    def is_lora(self) -> bool:
+        return any("model.lora_attn_modules" in arg for arg in self.args)
+
+    @property
+    def is_qlora(self) -> bool:
+        return _is_true(self.args, "model.quantize_base") and not _is_true(self.args, "model.use_dora")
+
+
+def validate(job: TrainJob, trainer: Trainer, info: Info) -> list[FieldError]:
+    """Refuse what torchtune has no recipe for, and arguments that are the runtime's."""
+    name = job.spec.runtime_ref.name
+    tuning = _Tuning(
+        runtime=name,
+        model=_find_model(name),
+        nodes=1 if trainer.num_nodes is None else trainer.num_nodes,
+        processes="auto" if trainer.num_proc_per_node is None else trainer.num_proc_per_node,
+        gpus=count_gpus(get_node_resources(job, info)),
+        args=trainer.args or (),
+    )
+    return [
+        *_judge_model(tuning),
+        *_judge_qlora(tuning, trainer),
+        *_judge_lora(tuning),
+        *_judge_args(tuning),
+    ]
+
+
+def _judge_model(tuning: _Tuning) -> Iterator[FieldError]:
+    if tuning.model not in _MODELS:
+        detail = f"must have a supported pretrained model, invalid model configured: {tuning.model}"
+        yield invalid("spec.runtimeRef.name", tuning.runtime, detail)
+    if tuning.nodes > 1 and tuning.model != _LLAMA_70B:
+        yield invalid("spec.trainer.numNodes", tuning.nodes, f"must be 1 for {tuning.model} model")
+
+
+def _judge_qlora(tuning: _Tuning, trainer: Trainer) -> Iterator[FieldError]:
+    if tuning.nodes != 1 or not tuning.is_qlora:
+        return
+    if tuning.model == _QWEN:
+        yield invalid("spec.runtimeRef.name", tuning.runtime, f"QLoRA is not supported for {_QWEN} model")
+    if tuning.model in _SINGLE_DEVICE_QLORA and not tuning.is_single_device:
+        ending = f"for {tuning.model} model when using QLoRA"
+        yield invalid("spec.trainer.numProcPerNode", tuning.processes, f"must be auto or 1 {ending}")
+        detail = f"must have gpu resource with value 1 {ending}"
+        yield invalid("spec.trainer.resourcesPerNode", trainer.resources_per_node, detail)
+
+
+def _judge_lora(tuning: _Tuning) -> Iterator[FieldError]:
+    if tuning.nodes > 1 and (tuning.is_lora or tuning.is_qlora):
+        detail = "LoRA fine-tuning is not supported for multi-node training in TorchTune"
+        yield invalid("spec.trainer.numNodes", tuning.nodes, detail)
+
+
+def _judge_args(tuning: _Tuning) -> Iterator[FieldError]:
+    for index, arg in enumerate(tuning.args):
+        key = arg.partition("=")[0]
+        if key in _RUNTIME_SETTINGS:
+            detail = f'must not set immutable config "{key}" in trainer args; it is managed by the runtime'
+            yield invalid(f"spec.trainer.args[{index}]", arg, detail)
+
+
+def _find_model(runtime: str) -> str:
+    """Return the model of a runtime's name, as `torchtune-llama3.2-1b` -> `llama3_2/1B`; empty for other forms."""
+    parts = runtime.split("-")
+    return f"{parts[1].replace('.', '_')}/{parts[2].upper()}" if len(parts) == 3 else ""
+
+
+def _is_true(args: Sequence[str], setting: str) -> bool:
+    pairs = (arg.partition("=") for arg in args)
+    return any(setting in key and value.lower() == "true" for key, _, value in pairs)
