@@ -2,7 +2,10 @@
 
 import os
 import shutil
+import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,9 +15,10 @@ import pytest
 import yaml
 
 from builders import NOW, build_job, build_runtime
+from trainlet.admission.admit import REPLACE, Rules
 from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import REPORT, TRAIN_JOB
-from trainlet.controller.file_source import FileSource
+from trainlet.controller.file_source import SAVING_SECONDS, WRITING_SECONDS, FileSource
 from trainlet.documents.parse import MAX_BYTES
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.merge import find
@@ -26,6 +30,7 @@ from waiting import wait_for
 
 CRDS = [parse_crd(document) for document in read_crds()]
 NOBODY = 65534
+GRACE_SECONDS = 30.0
 
 
 class Place:
@@ -36,30 +41,42 @@ class Place:
         self.root.mkdir(exist_ok=True)
         self.status = StatusDir(self.root / "status")
         self.status.prepare()
+        self.seconds = 0.0
         self.open()
 
-    def open(self) -> None:
+    def open(self, *, trusting: bool = False) -> None:
         """Begin as a new operator does."""
         self.woken: list[str] = []
-        self.registry = Registry(Store(), self.status, CRDS, lambda: NOW, "default")
+        self.is_still = True
+        self.registry = Registry(Store(), self.status, Rules(tuple(CRDS)), lambda: NOW)
         self.registry.apply(build_runtime(), Source("built-in", 0))
         self.registry.load({})
         excluded = (self.status.root, self.root / "workspaces")
-        self.source = FileSource(self.root, excluded, self.registry, self.status, self._wake)
+        self.source = FileSource(
+            self.root,
+            excluded,
+            self.registry,
+            self.status,
+            self._wake,
+            trusting=trusting,
+            deletion_grace_seconds=GRACE_SECONDS,
+            monotonic=lambda: self.seconds if self.is_still else time.monotonic(),
+        )
 
     def _wake(self, key: ObjectKey) -> None:
         self.woken.append(key.name)
         if find(self.registry.store.get(key), "metadata", "deletionTimestamp"):
             self.registry.forget(key)
 
-    def restart(self) -> None:
+    def restart(self, *, trusting: bool = False) -> None:
         """End the operator and start the next one."""
-        self.open()
+        self.open(trusting=trusting)
         self.source.take_over()
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Let the thread follow the directory."""
+        """Let the thread follow the directory, while real time goes by."""
+        self.is_still = False
         self.source.start()
         try:
             yield
@@ -79,10 +96,11 @@ class Place:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         return path
 
-    def scan(self) -> list[str]:
+    def scan(self, *, after_seconds: float = 0.0, patient: bool = False) -> list[str]:
         """Look at the files and return which jobs that woke."""
+        self.seconds += after_seconds
         self.woken.clear()
-        self.source.scan()
+        self.source.scan(patient=patient)
         return sorted(self.woken)
 
     # What became of them
@@ -151,6 +169,14 @@ def open_place() -> Iterator[Place]:
     shutil.rmtree(base)
 
 
+@pytest.fixture
+def fast_place() -> Iterator[Place]:
+    """A place in memory where there is such: every document is synced to disk."""
+    base = Path(tempfile.mkdtemp(dir="/dev/shm" if Path("/dev/shm").is_dir() else None))
+    yield Place(base)
+    shutil.rmtree(base)
+
+
 # One file
 
 
@@ -176,6 +202,19 @@ def test_what_did_not_change_wakes_nobody(place: Place) -> None:
     assert place.scan() == []
     place.write("a.yaml", "# a comment\n" + path.read_text())
     assert place.scan() == []
+
+
+def test_a_job_that_is_to_be_replaced_makes_room_for_the_next(place: Place) -> None:
+    place.write("a.yaml", build(edit=1))
+    place.scan()
+    uid = place.uid()
+    place.write("a.yaml", build(edit=2, annotations={REPLACE: "1"}))
+    assert place.scan() == ["mnist"]
+    assert place.names() == [], "the first one goes"
+    assert place.scan() == ["mnist"]
+    assert place.edit() == 2
+    assert place.uid() != uid
+    assert place.scan() == [], "and then it rests"
 
 
 def test_a_renamed_file_is_the_same_job(place: Place) -> None:
@@ -289,11 +328,6 @@ BROKEN = {
     "too large": (b"#" * (MAX_BYTES + 1), "a.yaml", "1:1 : the file has more than"),
     "no mapping": (b"- a\n", "a.yaml", "1:1 : this document is not a mapping"),
     "no kind": (b"apiVersion: v1\n", "a.yaml", "1:1 kind: give the apiVersion and kind"),
-    "an unknown kind": (
-        b"apiVersion: v1\n\nkind: Pod\n",
-        "a.yaml",
-        "3:7 kind: supported values: ClusterTrainingRuntime",
-    ),
     "a kind of another version": (
         b"kind: TrainJob\napiVersion: trainer.kubeflow.org/v2\n",
         "a.yaml",
@@ -513,6 +547,267 @@ def test_a_root_that_cannot_be_listed_deletes_nothing(
         assert place.names() == ["mnist"]
 
 
+# What is not to be believed
+
+
+def make_world_writable(_: Place, path: Path) -> None:
+    path.chmod(0o666)
+
+
+def make_directory_writable(_: Place, path: Path) -> None:
+    path.parent.chmod(0o777)
+
+
+def move_out(place: Place, path: Path) -> None:
+    outside = place.base / "outside.yaml"
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+def move_directory_out(place: Place, path: Path) -> None:
+    outside = place.base / "outside"
+    path.parent.rename(outside)
+    path.parent.symlink_to(outside)
+
+
+UNSAFE_WAYS = {
+    make_world_writable: ("team/a.yaml", "every user of this machine may write it: chmod go-w"),
+    make_directory_writable: ("team", "every user of this machine may write it: chmod go-w"),
+    move_out: ("team/a.yaml", "it leads out of "),
+    move_directory_out: ("team", "it leads out of "),
+}
+
+
+@pytest.mark.parametrize(("make", "told"), UNSAFE_WAYS.items(), ids=[make.__name__ for make in UNSAFE_WAYS])
+def test_what_others_may_change_keeps_its_job_as_it_was(place: Place, make: Any, told: tuple[str, str]) -> None:
+    path = place.write("team/a.yaml", build(edit=1))
+    place.write("z.yaml", build("good"))
+    place.scan()
+    uid = place.uid()
+    path.write_text(yaml.safe_dump(build(edit=2)))
+    make(place, path)
+    assert place.scan() == []
+    place.restart()
+    assert (place.edit(), place.uid()) == (1, uid), "also after a restart"
+    [(file, [error])] = place.errors().items()
+    assert file == told[0]
+    assert error.startswith(f"None:None : {told[1]}")
+    assert error.endswith("or run with --allow-unsafe-files")
+    place.restart(trusting=True)
+    assert (place.edit(), place.uid(), place.errors()) == (2, uid, {})
+
+
+def test_a_file_is_read_again_when_only_its_owner_may_write_it(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    path = place.write("a.yaml", build(edit=1))
+    path.chmod(0o666)
+    for _ in range(3):
+        assert place.scan() == []
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{path}: every user of this machine may write it: chmod go-w {path}, or run with --allow-unsafe-files"
+    ]
+    path.chmod(0o644)
+    assert place.scan() == ["mnist"]
+    assert place.errors() == {}
+
+
+@pytest.mark.parametrize("when", ["at start", "later"])
+def test_of_a_root_that_others_may_write_nothing_is_read_and_nothing_deleted(
+    place: Place, when: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = place.write("a.yaml", build(edit=1))
+    place.write("b.yaml", build("other"))
+    place.scan()
+    uid = place.uid()
+    place.root.chmod(0o777)
+    place.write("a.yaml", build(edit=2))
+    (place.root / "b.yaml").unlink()
+    if when == "at start":
+        place.restart()
+    for _ in range(3):
+        assert place.scan() == []
+    assert (place.uid(), place.edit(), place.names()) == (uid, 1, ["mnist", "other"])
+    [error] = place.errors()["."]
+    assert f"chmod go-w {place.root}, or run with --allow-unsafe-files" in error
+    assert sum("chmod go-w" in record.getMessage() for record in caplog.records) == 1
+    place.root.chmod(0o755)
+    place.scan()
+    assert (place.uid(), place.edit(), place.names(), place.errors()) == (uid, 2, ["mnist"], {})
+    assert path.exists()
+
+
+def test_what_it_was_told_of_other_files_stays_while_the_root_is_not_to_be_believed(place: Place) -> None:
+    place.write("a.yaml", "{")
+    place.scan()
+    place.root.chmod(0o777)
+    place.scan()
+    assert sorted(place.errors()) == [".", "a.yaml"]
+
+
+# Kinds of others
+
+FOREIGN = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}}
+
+
+def test_documents_of_other_kinds_are_ignored_and_told_once(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "trainlet.controller.file_source")
+    path = place.write("a.yaml", FOREIGN, build(), FOREIGN)
+    assert place.scan() == ["mnist"]
+    place.write("a.yaml", FOREIGN, build(edit=2), FOREIGN)
+    place.scan()
+    assert (place.edit(), place.errors()) == (2, {})
+    told = [record for record in caplog.records if "is ignored" in record.getMessage()]
+    assert [(record.levelname, record.getMessage()) for record in told] == [
+        ("INFO", f"{path}: a ConfigMap (v1) is nothing to trainlet and is ignored")
+    ]
+
+
+def test_a_document_that_becomes_another_kind_deletes_its_job(place: Place) -> None:
+    place.write("a.yaml", build())
+    place.scan()
+    place.write("a.yaml", FOREIGN)
+    place.scan()
+    assert place.names() == []
+
+
+UNCLEAR = {
+    "no mapping": "- a\n",
+    "no kind": "apiVersion: v1\n",
+    "a slip in the kind": "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJbo\n",
+    "no name": "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata:\n",
+    "a name that none can have": "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: A}\n",
+}
+
+
+@pytest.mark.parametrize("text", UNCLEAR.values(), ids=UNCLEAR)
+def test_a_document_that_names_nothing_usable_keeps_what_it_was(place: Place, text: str) -> None:
+    place.write("a.yaml", build())
+    place.scan()
+    uid = place.uid()
+    place.write("a.yaml", text)
+    assert place.scan() == []
+    place.restart()
+    assert (place.uid(), list(place.errors())) == (uid, ["a.yaml"])
+    place.write("a.yaml", build(edit=2))
+    place.scan()
+    assert (place.uid(), place.edit(), place.errors()) == (uid, 2, {})
+
+
+# Many at once
+
+
+def write_many(place: Place, count: int = 12, **spec: Any) -> None:
+    for number in range(count):
+        job = build(f"job-{number:02}")
+        place.write(f"{number:02}.yaml", {**job, "spec": {**job["spec"], **spec}})
+
+
+def test_a_mass_of_missing_files_deletes_nothing_until_the_grace_is_over(
+    place: Place, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_many(place)
+    place.scan()
+    for path in place.root.glob("*.yaml"):
+        path.unlink()
+    for seconds in (0, 10, 19.9):
+        assert place.scan(after_seconds=seconds) == []
+    assert len(place.names()) == 12
+    [error] = place.errors()["."]
+    assert "12 manifests are missing all at once" in error
+    assert "put the files back to keep the jobs" in error
+    assert sum("manifests are missing" in record.getMessage() for record in caplog.records) == 1
+    assert len(place.scan(after_seconds=0.1)) == 12
+    assert (place.names(), place.errors()) == ([], {})
+
+
+def test_a_mass_of_files_that_are_back_is_as_before(place: Place) -> None:
+    write_many(place)
+    place.scan()
+    uids = {name: place.uid(name) for name in place.names()}
+    for path in place.root.glob("*.yaml"):
+        path.rename(place.base / path.name)
+    assert place.scan() == []
+    for path in place.base.glob("*.yaml"):
+        path.rename(place.root / path.name)
+    assert place.scan() == []
+    assert place.scan(after_seconds=100) == []
+    assert ({name: place.uid(name) for name in place.names()}, place.errors()) == (uids, {})
+
+
+def test_a_mass_that_went_while_the_operator_was_away_is_kept_too(place: Place) -> None:
+    write_many(place)
+    place.scan()
+    for path in place.root.glob("*.yaml"):
+        path.unlink()
+    place.restart()
+    assert len(place.names()) == 12
+    place.scan(after_seconds=GRACE_SECONDS)
+    assert place.names() == []
+
+
+NOT_RUNNING: dict[str, dict[str, Any]] = {
+    "suspended": {"suspend": True},
+    "rejected": {"runtimeRef": {"name": "nowhere"}},
+}
+
+
+@pytest.mark.parametrize("spec", NOT_RUNNING.values(), ids=NOT_RUNNING)
+def test_jobs_that_do_not_run_may_all_go_at_once(place: Place, spec: dict[str, Any]) -> None:
+    write_many(place, **spec)
+    place.scan()
+    for path in place.root.glob("*.yaml"):
+        path.unlink()
+    place.scan()
+    assert place.source._registry.list_told() == []
+
+
+def test_finished_jobs_may_all_go_at_once(place: Place) -> None:
+    write_many(place)
+    place.scan()
+    for key in place.registry.list_jobs():
+        job = place.registry.store.get(key) or {}
+        conditions = [{"type": "Complete", "status": "True"}]
+        place.registry.store.put(key, {**job, "status": {"conditions": conditions}})
+    for path in place.root.glob("*.yaml"):
+        path.unlink()
+    place.scan()
+    assert place.names() == []
+
+
+def test_one_of_many_goes_at_once(place: Place) -> None:
+    write_many(place)
+    place.scan()
+    (place.root / "00.yaml").unlink()
+    assert place.scan() == ["job-00"]
+    assert len(place.names()) == 11
+
+
+def test_a_replaced_root_deletes_what_it_lacks_when_the_grace_is_over(place: Place) -> None:
+    place.write("a.yaml", build("one"))
+    place.write("b.yaml", build("two"))
+    place.scan()
+    uid = place.uid("one")
+    place.root.rename(place.base / "away")
+    place.scan()
+    place.root.mkdir()
+    place.write("a.yaml", build("one", edit=2))
+    place.scan()
+    assert (place.names(), place.edit("one"), place.uid("one")) == (["one", "two"], 2, uid)
+    assert "another directory than before, without 1 of the manifests known" in place.errors()["."][0]
+    place.scan(after_seconds=GRACE_SECONDS)
+    assert (place.names(), place.errors()) == (["one"], {})
+
+
+def test_a_replaced_root_that_has_all_is_nothing_to_tell_of(place: Place) -> None:
+    place.write("a.yaml", build(edit=1))
+    place.scan()
+    uid = place.uid()
+    place.root.rename(place.base / "away")
+    place.root.mkdir()
+    place.write("a.yaml", build(edit=2))
+    place.scan()
+    assert (place.uid(), place.edit(), place.errors()) == (uid, 2, {})
+
+
 # Runtimes
 
 
@@ -631,7 +926,40 @@ def save_through_a_link(path: Path, text: str) -> None:
         path.symlink_to(f"..data/{path.name}")
 
 
-SAVES = [save_in_place, save_by_rename, save_as_vim_does, save_as_emacs_does, save_through_a_link]
+def save_as_vs_code_does(path: Path, text: str) -> None:
+    os.truncate(path, 0)
+    with path.open("r+") as file:
+        file.write(text)
+
+
+def save_as_nano_does(path: Path, text: str) -> None:
+    lock = path.with_name(f".{path.name}.swp")
+    lock.write_bytes(b"b0nano")
+    shutil.copy2(path, path.with_name(f"{path.name}~"))
+    with path.open("w") as file:
+        for line in text.splitlines(keepends=True):
+            file.write(line)
+            file.flush()
+    lock.unlink()
+
+
+def save_as_sed_does(path: Path, text: str) -> None:
+    new = path.with_name("sedAbC123")
+    new.write_text(text)
+    new.chmod(0o644)
+    new.replace(path)
+
+
+SAVES = [
+    save_in_place,
+    save_by_rename,
+    save_as_vim_does,
+    save_as_emacs_does,
+    save_as_vs_code_does,
+    save_as_nano_does,
+    save_as_sed_does,
+    save_through_a_link,
+]
 
 
 @pytest.mark.parametrize("save", SAVES, ids=lambda save: save.__name__)
@@ -663,6 +991,44 @@ def test_a_slow_save_is_no_deletion(place: Place, gap: str, caplog: pytest.LogCa
         assert place.uid() == uid
 
 
+def test_a_file_that_is_away_longer_than_a_save_takes_is_deleted(place: Place) -> None:
+    path = place.write("a.yaml", build())
+    place.scan()
+    path.unlink()
+    place.scan(patient=True)
+    place.scan(patient=True, after_seconds=SAVING_SECONDS - 0.01)
+    assert place.names() == ["mnist"]
+    place.scan(patient=True, after_seconds=0.01)
+    assert place.names() == []
+
+
+def test_a_file_written_in_two_halves_loses_nothing(place: Place) -> None:
+    before = yaml.safe_dump_all([build("one"), build("two")])
+    place.write("a.yaml", before)
+    place.scan()
+    uids = {name: place.uid(name) for name in ("one", "two")}
+    after = yaml.safe_dump_all([build("one", edit=2), build("two", edit=2)])
+    for end in range(0, len(after), 7):
+        place.write("a.yaml", after[:end])
+        place.scan(patient=True, after_seconds=WRITING_SECONDS * 0.9)
+        assert {name: place.uid(name) for name in ("one", "two")} == uids, after[:end]
+    place.write("a.yaml", after)
+    place.scan(patient=True)
+    assert (place.edit("one"), place.edit("two"), place.errors()) == (2, 2, {})
+    assert {name: place.uid(name) for name in place.names()} == uids
+
+
+def test_a_document_that_stays_away_is_deleted(place: Place) -> None:
+    place.write("a.yaml", build("one"), build("two"))
+    place.scan()
+    place.write("a.yaml", build("one"))
+    place.scan(patient=True)
+    place.scan(patient=True, after_seconds=WRITING_SECONDS - 0.01)
+    assert place.names() == ["one", "two"]
+    place.scan(patient=True, after_seconds=0.01)
+    assert place.names() == ["one"]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing\n"])
 def test_a_file_that_stays_empty_ends_its_job(place: Place, text: str) -> None:
     path = place.write("a.yaml", build())
@@ -692,6 +1058,51 @@ def test_a_tree_moved_in_is_followed(place: Place) -> None:
         wait_for(lambda: place.edit() == 5, "an edit in it")
 
 
+def test_directories_that_move_away_take_their_jobs_along(place: Place) -> None:
+    place.write("here/deep/a.yaml", build("one"))
+    place.write("b.yaml", build("two"))
+    with place.following():
+        (place.root / "here").rename(place.base / "away")
+        wait_for(lambda: place.names() == ["two"], "the end of what moved out")
+        (place.base / "away").rename(place.root / "there")
+        wait_for(lambda: place.names() == ["one", "two"], "its return")
+        uid = place.uid("one")
+        (place.root / "there").rename(place.root / "everywhere")
+        wait_for(lambda: place.report("one")["source"]["file"].endswith("everywhere/deep/a.yaml"), "the new name")
+        assert place.uid("one") == uid, "what moves within is the same"
+
+
+def git(place: Place, *arguments: str) -> None:
+    command = ["git", "-C", str(place.root), "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    environ = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(command, check=True, capture_output=True, env=environ)
+
+
+def test_branches_of_300_files_are_switched_back_and_forth(fast_place: Place) -> None:
+    place = fast_place
+    git(place, "init", "--initial-branch=empty")
+    git(place, "commit", "--allow-empty", "--message=nothing")
+    for branch, edit in (("first", 1), ("second", 2)):
+        git(place, "checkout", "-b", branch, "empty")
+        for number in range(300):
+            place.write(f"team-{number % 7}/{number}.yaml", build(f"job-{number}", edit))
+        place.write("only.yaml", build(f"only-{branch}"))
+        git(place, "add", "--all")
+        git(place, "commit", "--message=jobs")
+    everybody = sorted(f"job-{number}" for number in range(300))
+    with place.following():
+        uids = {name: place.uid(name) for name in everybody}
+        for branch, edit in (("first", 1), ("second", 2)):
+            git(place, "checkout", branch)
+            wait_for(lambda b=branch: place.names() == [*everybody, f"only-{b}"], "the jobs of the branch", 30)  # type: ignore[misc]
+            wait_for(lambda e=edit: all(place.edit(name) == e for name in everybody), "the edits", 30)  # type: ignore[misc]
+        git(place, "checkout", "empty")
+        wait_for(lambda: "301 manifests are missing" in str(place.errors().get(".")), "the loss to be noticed", 30)
+        git(place, "checkout", "second")
+        wait_for(lambda: place.errors() == {}, "the return to be noticed", 30)
+        assert {name: place.uid(name) for name in everybody} == uids, "nothing was deleted in between"
+
+
 def test_a_root_that_was_removed_and_made_again_is_followed(place: Place) -> None:
     place.write("a.yaml", build())
     with place.following():
@@ -714,12 +1125,13 @@ def test_a_root_replaced_in_one_step_is_followed(place: Place) -> None:
         (new / "b.yaml").write_text(yaml.safe_dump(build("other")))
         place.root.rename(place.base / "old")
         new.rename(place.root)
-        wait_for(lambda: place.names() == ["other"], "the new directory's jobs")
+        wait_for(lambda: place.names() == ["mnist", "other"], "the new directory's jobs")
         place.write("c.yaml", build("third"))
-        wait_for(lambda: place.names() == ["other", "third"], "a further file")
+        wait_for(lambda: place.names() == ["mnist", "other", "third"], "a further file")
+        assert "another directory than before" in place.errors()["."][0]
 
 
 def test_it_stops_at_once(place: Place) -> None:
     place.source.start()
     place.source.stop(5)
-    assert not place.source._thread.is_alive()
+    assert "files" not in [thread.name for thread in threading.enumerate()]

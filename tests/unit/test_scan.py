@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -142,3 +143,96 @@ def test_paths_of_a_command_line(tmp_path: Path) -> None:
     assert find_manifests(file) == [file]
     assert find_manifests(tmp_path) == [file, tmp_path / "deep" / "b.yaml"]
     assert find_manifests(tmp_path / "gone.yaml") == [tmp_path / "gone.yaml"]
+
+
+# What is not to be believed
+
+
+def make_file_writable(root: Path) -> None:
+    write(root / "a.yaml").chmod(0o646)
+
+
+def make_directory_writable(root: Path) -> None:
+    write(root / "a.yaml" / "b.yaml").parent.chmod(0o777)
+
+
+def make_directory_sticky(root: Path) -> None:
+    write(root / "a.yaml" / "b.yaml").parent.chmod(0o1777)
+
+
+def link_file_outside(root: Path) -> None:
+    (root / "a.yaml").symlink_to(write(root.with_name("outside") / "b.yaml"))
+
+
+def link_directory_outside(root: Path) -> None:
+    (root / "a.yaml").symlink_to(write(root.with_name("outside") / "b.yaml").parent)
+
+
+def link_above(root: Path) -> None:
+    write(root.with_name("outside.yaml"))
+    (root / "a.yaml").symlink_to("..")
+
+
+UNSAFE = [
+    make_file_writable,
+    make_directory_writable,
+    make_directory_sticky,
+    link_file_outside,
+    link_directory_outside,
+    link_above,
+]
+
+
+@pytest.mark.parametrize("make", UNSAFE, ids=lambda make: make.__name__)
+def test_what_is_not_to_be_believed_is_a_problem_and_nothing_else_is(tmp_path: Path, make: Any) -> None:
+    root = tmp_path / "root"
+    good = write(root / "good.yaml")
+    make(root)
+    listing = scan_directory(root, frozenset(), trusting=False)
+    assert list(listing.files) == [good]
+    assert list(listing.directories) == [root]
+    [(path, problem)] = listing.problems.items()
+    assert path == root / "a.yaml"
+    assert problem.endswith("or run with --allow-unsafe-files")
+    trusted = scan_directory(root, frozenset())
+    assert len(trusted.files) >= 2
+    assert trusted.problems == {}
+
+
+def test_of_a_root_that_is_not_to_be_believed_nothing_is_listed(tmp_path: Path) -> None:
+    write(tmp_path / "a.yaml")
+    tmp_path.chmod(0o777)
+    listing = scan_directory(tmp_path, frozenset(), trusting=False)
+    assert (list(listing.files), list(listing.directories)) == ([], [tmp_path])
+    remedy = f"chmod go-w {tmp_path}, or run with --allow-unsafe-files"
+    assert listing.problems == {tmp_path: f"every user of this machine may write it: {remedy}"}
+    assert scan(tmp_path) == ["a.yaml"]
+
+
+def test_links_inside_of_the_root_are_believed(tmp_path: Path) -> None:
+    root = tmp_path / "link"
+    root.symlink_to(tmp_path / "root")
+    write(tmp_path / "root" / "..v1" / "a.yaml")
+    (root / "..data").symlink_to("..v1")
+    (root / "a.yaml").symlink_to("..data/a.yaml")
+    (root / "again").symlink_to("..v1")
+    listing = scan_directory(root, frozenset(), trusting=False)
+    assert (list(listing.files), listing.problems) == ([root / "a.yaml", root / "again" / "a.yaml"], {})
+
+
+@pytest.mark.parametrize("name", ["status", ".hidden", "README.md", "#a.yaml#", "a.yaml~"])
+def test_what_is_no_manifest_may_be_writable_for_all(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.mkdir() if name in ("status", ".hidden") else path.touch()
+    path.chmod(0o777)
+    assert scan_directory(tmp_path, frozenset({tmp_path / "status"}), trusting=False).problems == {}
+
+
+def test_another_directory_of_the_name_is_another(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    first = scan_directory(root, frozenset()).identity
+    assert scan_directory(root, frozenset()).identity == first
+    root.rename(tmp_path / "old")
+    root.mkdir()
+    assert scan_directory(root, frozenset()).identity != first

@@ -1,11 +1,12 @@
 """Carries plans out. It holds no decisions: one action is one call, and what fails is told, not judged."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
+from trainlet.controller.host_paths import secure_mounts
 from trainlet.controller.images import ImageKeeper
 from trainlet.controller.logs import LogKeeper
 from trainlet.controller.subnets import SubnetAllocator
@@ -43,44 +44,48 @@ class Executor:
         images: ImageKeeper,
         subnets: SubnetAllocator,
         logs: LogKeeper,
+        host_path_roots: Sequence[str] = (),
     ) -> None:
         self._engine, self._pool = engine, pool
         self._images, self._subnets, self._logs = images, subnets, logs
+        self._host_path_roots = host_path_roots
+        self._sockets = (engine.endpoint.removeprefix("unix://"),) if engine.endpoint.startswith("unix://") else ()
 
-    def execute(self, job: ObjectKey, plan: Plan) -> list[Failure]:
+    def execute(self, job: ObjectKey, plan: Plan, ban: str = "") -> list[Failure]:
         """Do the actions: those on containers side by side, in order for each container; any other alone.
 
-        An action that fails ends its container's row; one that others build on ends the plan.
+        An action that fails ends its container's row; one that others build on ends the plan. With a `ban`, why
+        the job's pods are forbidden, no container is made.
         """
         failures: list[Failure] = []
         for parallel, group in groupby(plan, lambda a: isinstance(a, ContainerAction | CreateContainer)):
             if parallel:
-                failures += self._run_rows(job, list(group))
+                failures += self._run_rows(job, list(group), ban)
             else:
-                failures += self._run_row(job, group)
+                failures += self._run_row(job, group, ban)
             if failures:
                 break
         return failures
 
-    def _run_rows(self, job: ObjectKey, actions: list[Action]) -> list[Failure]:
+    def _run_rows(self, job: ObjectKey, actions: list[Action], ban: str) -> list[Failure]:
         rows: dict[str, list[Action]] = {}
         for action in actions:
             rows.setdefault(action.target, []).append(action)
-        futures = [self._pool.submit(self._run_row, job, row) for row in rows.values()]
+        futures = [self._pool.submit(self._run_row, job, row, ban) for row in rows.values()]
         return [failure for future in futures for failure in future.result()]
 
-    def _run_row(self, job: ObjectKey, actions: Iterable[Action]) -> list[Failure]:
+    def _run_row(self, job: ObjectKey, actions: Iterable[Action], ban: str) -> list[Failure]:
         for action in actions:
             log.info("%s/%s: %s", job.namespace, job.name, action)
             try:
-                self._run(job, action)
+                self._run(job, action, ban)
             except StartFailed as error:
                 return [Failure(action, str(error), error.exit_code)]
             except TrainletError as error:
                 return [Failure(action, str(error))]
         return []
 
-    def _run(self, job: ObjectKey, action: Action) -> None:
+    def _run(self, job: ObjectKey, action: Action, ban: str) -> None:
         match action:
             case CreateWorkspace(path=path, owner_uid=uid):
                 create_workspace(Path(path), uid)
@@ -90,8 +95,10 @@ class Executor:
                 self._subnets.create_network(spec)
             case RemoveNetwork(id=id):
                 self._engine.remove_network(id)
+            case CreateContainer() if ban:
+                raise TrainletError(ban)
             case CreateContainer(spec=container):
-                self._engine.create_container(container)
+                self._engine.create_container(secure_mounts(container, self._host_path_roots, self._sockets))
             case StartContainer(id=id):
                 self._engine.start_container(id)
             case StopContainer(id=id):

@@ -1,47 +1,38 @@
 """The watched directory -> the registry. Watch events only wake it up; what counts is what a rescan finds.
 
-A file that no longer parses or admits keeps its last good objects. Of two files with one name the first keeps
-it. A directory that cannot be listed deletes nothing.
+A file that no longer parses or admits, or that is not to be believed, keeps its last good objects. Of two files
+with one name the first keeps it. A directory that cannot be listed deletes nothing.
 """
 
 import logging
-import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from watchfiles import Change, watch
-
 from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.controller.deletions import Absence, DeletionGuard
+from trainlet.controller.directory_watch import DirectoryWatch
+from trainlet.controller.manifest_file import ManifestFile, build_unread, identify_document, read_file
 from trainlet.documents.locate import locate, write_errors
-from trainlet.documents.parse import MAX_BYTES, Document, ParseError, parse_documents
-from trainlet.documents.scan import Fingerprint, Listing, scan_directory
+from trainlet.documents.parse import Document
+from trainlet.documents.scan import Identity, Listing, scan_directory
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import ApiError, FieldError, TrainletError
-from trainlet.kube.meta import JSON, ObjectKey
-from trainlet.kube.names import is_label, is_subdomain
+from trainlet.kube.meta import JSON, ObjectKey, get_metadata
+from trainlet.kube.names import is_label
+from trainlet.planning.status import is_finished
 from trainlet.registry import Registry, Source, describe_errors
 
 log = logging.getLogger(__name__)
 
 #: A look costs 29 ms for 10,000 files; events get lost, and a job that is still being deleted is asked for again.
 RESCAN_SECONDS = 3.0
-TICK_MILLISECONDS = 200
-DEBOUNCE_MILLISECONDS = 50
 #: An editor's way from the old file to the new one; to take the gap for a deletion would end the job.
 SAVING_SECONDS = 0.25
-#: How often to look where nothing can be watched.
-POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class _File:
-    """A file as last read. `documents` is None for one that could not be read or parsed."""
-
-    fingerprint: Fingerprint | None
-    documents: tuple[Document, ...] | None
-    problem: FieldError | None = None
+#: A file that is written in parts is for a while without the objects of the last part.
+WRITING_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,6 +42,18 @@ class _Entry:
     key: ObjectKey
     source: Source
     document: Document
+
+
+@dataclass
+class _Look:
+    """What one look at the files finds; a file in `unclear` may still hold what it held."""
+
+    root: Identity
+    changed: frozenset[Path]
+    is_patient: bool
+    entries: dict[ObjectKey, _Entry] = field(default_factory=dict)
+    errors: defaultdict[str, list[FieldError]] = field(default_factory=lambda: defaultdict(list))
+    unclear: set[Path] = field(default_factory=set)
 
 
 class FileSource:
@@ -63,23 +66,29 @@ class FileSource:
         registry: Registry,
         status_dir: StatusDir,
         wake: Callable[[ObjectKey], None],
+        *,
+        trusting: bool = False,
+        deletion_grace_seconds: float = 30.0,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._root, self._excluded = root, frozenset(excluded)
+        self._root, self._excluded, self._trusting = root, frozenset(excluded), trusting
         self._registry, self._status_dir, self._wake = registry, status_dir, wake
-        self._files: dict[Path, _File] = {}
+        self._guard = DeletionGuard(deletion_grace_seconds, monotonic)
+        self._recheck_seconds = RESCAN_SECONDS
+        self._files: dict[Path, ManifestFile] = {}
         self._owners: dict[ObjectKey, Source] = {}
         self._applied: dict[Source, JSON] = {}
         self._errors: list[JSON] = []
+        self._told: set[str] = set()
+        self._foreign: set[tuple[Path, str]] = set()
         self._directories: dict[Path, int] = {}
         self._root_problem = ""
-        self._is_polling = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="files", daemon=True)
+        self._watch = DirectoryWatch(root, lambda: self._directories, self._scan_safely)
 
     def start(self) -> None:
         """Take over what is stored, look once at everything, then start to follow."""
         self.take_over()
-        self._thread.start()
+        self._watch.start()
 
     def take_over(self) -> None:
         """Bring what an earlier run stored up to the directory, without following it."""
@@ -89,19 +98,22 @@ class FileSource:
 
     def stop(self, timeout_seconds: float) -> None:
         """Stop following."""
-        self._stopping.set()
-        self._thread.join(timeout_seconds)
+        self._watch.stop(timeout_seconds)
 
-    def scan(self) -> None:
-        """Bring the registry up to the directory. Raises TrainletError when that cannot be written down."""
+    def scan(self, *, patient: bool = False) -> None:
+        """Bring the registry up to the directory. Raises TrainletError when that cannot be written down.
+
+        A `patient` scan leaves time for a file to be saved before it takes what is missing for deleted.
+        """
+        self._recheck_seconds = RESCAN_SECONDS
         listing = self._list()
         if listing is not None:
-            self._read_changes(listing)
-            self._sync()
+            look = _Look(listing.identity, self._read_changes(listing), patient)
+            self._sync(look)
 
     def _list(self) -> Listing | None:
         try:
-            listing = scan_directory(self._root, self._excluded)
+            listing = scan_directory(self._root, self._excluded, trusting=self._trusting)
         except OSError as error:
             self._note_root(f"cannot list {self._root}: {error.strerror}; nothing is deleted until it is back")
             return None
@@ -109,70 +121,71 @@ class FileSource:
         self._directories = listing.directories
         return listing
 
-    def _is_being_saved(self) -> bool:
-        """Tell whether a known file is away or empty just now, as for a moment while an editor saves it."""
-        listing = self._list()
-        if listing is None:
-            return False
-        return any(path not in listing.files or listing.files[path].size == 0 for path in self._files)
-
     def _note_root(self, problem: str) -> None:
         if problem and problem != self._root_problem:
             log.warning("%s", problem)
         self._root_problem = problem
 
-    def _read_changes(self, listing: Listing) -> None:
+    def _read_changes(self, listing: Listing) -> frozenset[Path]:
+        """Read what is not as it was, and return which files that are."""
         for path in set(self._files) - set(listing.files):
             if not _is_within(path, listing.problems):
                 del self._files[path]
-        for path, fingerprint in listing.files.items():
-            known = self._files.get(path)
-            if known is None or known.fingerprint != fingerprint:
-                self._files[path] = _read_file(path, fingerprint)
+        known = {path: file.fingerprint for path, file in self._files.items()}
+        changed = frozenset(path for path, seen in listing.files.items() if known.get(path) != seen)
+        for path in changed:
+            self._files[path] = read_file(path, self._root, listing.files[path], trusting=self._trusting)
         for path, problem in listing.problems.items():
-            self._files[path] = _File(None, None, FieldError("", "Invalid value", problem, stage="parse"))
+            self._files[path] = build_unread(problem)
+        return changed
 
-    def _sync(self) -> None:
-        errors: dict[str, list[FieldError]] = {}
-        entries: dict[ObjectKey, _Entry] = {}
+    def _sync(self, look: _Look) -> None:
         for path in sorted(self._files):
-            file = self._files[path]
-            if file.problem is not None:
-                errors.setdefault(str(path), []).append(file.problem)
-            for entry in self._identify(path, file, errors):
-                self._claim(entry, entries, errors)
-        self._delete_missing(entries)
+            self._take(path, self._files[path], look)
+        self._delete_missing(look)
         # Runtimes first: a job that comes together with its runtime finds it.
-        for entry in sorted(entries.values(), key=lambda e: (e.key.kind == TRAIN_JOB, e.key)):
-            self._apply(entry, errors)
-        self._write_errors(errors)
+        for entry in sorted(look.entries.values(), key=lambda e: (e.key.kind == TRAIN_JOB, e.key)):
+            self._apply(entry, look.errors)
+        self._write_errors(look.errors)
 
-    def _identify(self, path: Path, file: _File, errors: dict[str, list[FieldError]]) -> Iterator[_Entry]:
+    def _take(self, path: Path, file: ManifestFile, look: _Look) -> None:
+        """Take what a file names into the look; a document that names nothing may be any of those it held."""
+        if file.problem is not None:
+            look.errors[str(path)].append(file.problem)
+        if file.documents is None:
+            look.unclear.add(path)
         for document in file.documents or ():
             try:
-                if not isinstance(document.value, dict):
-                    raise ApiError("", causes=[FieldError("", "Invalid value", "this document is not a mapping")])
-                key = self._registry.identify(document.value)
-                _check_names(key)
+                key = identify_document(document, self._registry)
             except ApiError as error:
-                errors.setdefault(str(path), []).extend(locate(describe_errors(error), document))
+                look.unclear.add(path)
+                look.errors[str(path)].extend(locate(describe_errors(error), document))
                 continue
-            yield _Entry(key, Source(str(path), document.index), document)
+            if key is None:
+                self._note_foreign(path, document.value)
+            else:
+                self._claim(_Entry(key, Source(str(path), document.index), document), look)
 
-    def _claim(self, entry: _Entry, entries: dict[ObjectKey, _Entry], errors: dict[str, list[FieldError]]) -> None:
+    def _note_foreign(self, path: Path, value: JSON) -> None:
+        kind = f"{value['kind']} ({value['apiVersion']})"
+        if (path, kind) not in self._foreign:
+            self._foreign.add((path, kind))
+            log.info("%s: a %s is nothing to trainlet and is ignored", path, kind)
+
+    def _claim(self, entry: _Entry, look: _Look) -> None:
         """Give the name to the file that has it already, else to the first; refuse the other by name."""
-        rival = entries.get(entry.key)
+        rival = look.entries.get(entry.key)
         if rival is None:
-            entries[entry.key] = entry
+            look.entries[entry.key] = entry
             return
         owner = self._owners.get(entry.key)
         winner, loser = (entry, rival) if owner == entry.source else (rival, entry)
-        entries[entry.key] = winner
+        look.entries[entry.key] = winner
         detail = f"{entry.key} is already defined in {winner.source.file}: rename one of them"
         error = FieldError("metadata.name", "Duplicate value", detail, entry.key.name, stage="parse")
-        errors.setdefault(loser.source.file, []).extend(locate([error], loser.document))
+        look.errors[loser.source.file].extend(locate([error], loser.document))
 
-    def _apply(self, entry: _Entry, errors: dict[str, list[FieldError]]) -> None:
+    def _apply(self, entry: _Entry, errors: defaultdict[str, list[FieldError]]) -> None:
         if self._applied.get(entry.source) == entry.document.value and self._owners.get(entry.key) == entry.source:
             return
         try:
@@ -181,131 +194,98 @@ class FileSource:
             self._refuse(entry, error, errors)
             return
         except TrainletError as error:
-            errors.setdefault(entry.source.file, []).append(FieldError("", "Internal error", str(error)))
+            errors[entry.source.file].append(FieldError("", "Internal error", str(error)))
             return
         for warning in admitted.warnings:
             log.warning("%s (%s): %s", entry.key, entry.source.file, warning)
         self._owners[entry.key] = entry.source
-        self._applied[entry.source] = entry.document.value
+        if not admitted.replaces:  # what only made room for itself is asked for again
+            self._applied[entry.source] = entry.document.value
         self._wake_job(entry.key)
 
-    def _refuse(self, entry: _Entry, error: ApiError, errors: dict[str, list[FieldError]]) -> None:
+    def _refuse(self, entry: _Entry, error: ApiError, errors: defaultdict[str, list[FieldError]]) -> None:
         self._applied.pop(entry.source, None)
         causes = locate(describe_errors(error), entry.document)
         if entry.key.kind == TRAIN_JOB and is_label(entry.key.name):
             self._owners.setdefault(entry.key, entry.source)
             self._registry.reject(entry.key, entry.source, error, write_errors(causes))
         else:
-            errors.setdefault(entry.source.file, []).extend(causes)
+            errors[entry.source.file].extend(causes)
 
-    def _delete_missing(self, entries: dict[ObjectKey, _Entry]) -> None:
-        """Delete what no file names any more; a file that cannot be read still holds what it named."""
-        unread = {path for path, file in self._files.items() if file.documents is None}
-        for key, source in list(self._owners.items()):
-            if key in entries or _is_within(Path(source.file), unread):
-                continue
-            log.info("%s: its manifest is gone (%s)", key, source.file)
-            del self._owners[key]
-            self._applied.pop(source, None)
-            self._registry.delete(key)
-            self._wake_job(key)
+    def _delete_missing(self, look: _Look) -> None:
+        """Delete what no file names any more, unless the guard keeps it; an unclear file still holds what it named."""
+        missing = {
+            key: self._get_absence(source, look)
+            for key, source in self._owners.items()
+            if key not in look.entries and not self._is_held(source, look)
+        }
+        running = self._list_running() if missing else frozenset()
+        verdict = self._guard.judge(look.entries.keys(), missing, running, look.root)
+        self._recheck_seconds = min(RESCAN_SECONDS, verdict.recheck_seconds)
+        if verdict.notice:
+            look.errors[str(self._root)].append(FieldError("", "Forbidden", verdict.notice, stage="parse"))
+        for key in sorted(missing):
+            if key in verdict.due:
+                self._delete(key)
+            else:
+                log.debug("%s: its manifest is away, an editor may be saving it", key)
+
+    def _is_held(self, source: Source, look: _Look) -> bool:
+        return self._root in look.unclear or _is_within(Path(source.file), look.unclear)
+
+    def _get_absence(self, source: Source, look: _Look) -> Absence:
+        path = Path(source.file)
+        if not look.is_patient:
+            return Absence()
+        return Absence(WRITING_SECONDS if path in self._files else SAVING_SECONDS, path in look.changed)
+
+    def _list_running(self) -> frozenset[ObjectKey]:
+        jobs = ((key, self._registry.store.get(key) or {}) for key in self._registry.list_jobs())
+        return frozenset(key for key, job in jobs if _is_running(job))
+
+    def _delete(self, key: ObjectKey) -> None:
+        source = self._owners.pop(key)
+        log.info("%s: its manifest is gone (%s)", key, source.file)
+        self._applied.pop(source, None)
+        self._registry.delete(key)
+        self._wake_job(key)
 
     def _wake_job(self, key: ObjectKey) -> None:
         """Wake a job; a runtime has nothing to reconcile, and who waits for it is asked again at every scan."""
         if key.kind == TRAIN_JOB:
             self._wake(key)
 
-    def _write_errors(self, errors: dict[str, list[FieldError]]) -> None:
+    def _write_errors(self, errors: Mapping[str, list[FieldError]]) -> None:
         written = [{"file": file, "errors": write_errors(found)} for file, found in sorted(errors.items())]
         if written == self._errors and self._status_dir.has_errors() == bool(written):
             return
-        for file, found in sorted(errors.items()):
-            for error in found:
-                log.warning("%s:%s:%s: %s", file, error.line, error.column, error)
-        self._errors = written
+        lines = [f"{_render_place(file, e)}: {e}" for file, found in sorted(errors.items()) for e in found]
+        for line in lines:
+            if line not in self._told:
+                log.warning("%s", line)
+        self._errors, self._told = written, set(lines)
         self._status_dir.write_errors(written)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                self._follow()
-            except (OSError, RuntimeError) as error:
-                self._note_watch(error)
-                self._stopping.wait(POLL_SECONDS)
-                self._scan_safely()
-
-    def _follow(self) -> None:
-        """Scan at every hint until the set of directories changes. Raises what watchfiles does when it cannot watch."""
-        armed = dict(self._directories)
-        due = 0.0  # at the first tick, because nobody told what happened before the watch was in place
-        for changes in watch(
-            *_existing([*armed, self._root.parent]),
-            watch_filter=self._is_hint,
-            debounce=DEBOUNCE_MILLISECONDS,
-            step=1,
-            rust_timeout=TICK_MILLISECONDS,
-            yield_on_timeout=True,
-            stop_event=self._stopping,
-            recursive=False,
-            raise_interrupt=False,
-        ):
-            if not changes and time.monotonic() < due:
-                continue
-            self._scan_safely()
-            due = time.monotonic() + RESCAN_SECONDS
-            if self._directories != armed:
-                return
-
-    def _is_hint(self, _: Change, path: str) -> bool:
-        """Tell whether an event may matter; of the root's parent only the root does, which may come back."""
-        place = Path(path)
-        is_hidden = place.name.startswith(".") and not place.name.startswith("..")  # a mounted ConfigMap swaps ..data
-        return not is_hidden and (place.parent != self._root.parent or place == self._root)
-
-    def _note_watch(self, error: Exception) -> None:
-        # A directory that went between listing and watching is no news; the next scan knows.
-        if not isinstance(error, FileNotFoundError) and not self._is_polling:
-            remedy = "raise fs.inotify.max_user_watches and max_user_instances"
-            log.warning("cannot watch %s (%s), looking every %.0f s: %s", self._root, error, POLL_SECONDS, remedy)
-            self._is_polling = True
-
-    def _scan_safely(self) -> None:
+    def _scan_safely(self) -> float:
+        """Scan whatever happens, and return in how many seconds to scan again."""
         try:
-            if self._is_being_saved():
-                log.debug("a file of %s is away or empty: an editor may be saving it", self._root)
-                self._stopping.wait(SAVING_SECONDS)
-            self.scan()
+            self.scan(patient=True)
         except TrainletError as error:
             log.warning("%s; looking again at the next change", error)
         except Exception:
             log.exception("a scan of %s ended in a bug of trainlet; the next one follows", self._root)
+        return self._recheck_seconds
 
 
-def _check_names(key: ObjectKey) -> None:
-    """Refuse what could not be told safely, because names become paths. Raises ApiError."""
-    if not is_subdomain(key.name):
-        detail = "must be a lowercase RFC 1123 subdomain (like my-job-1)"
-        raise ApiError("", causes=[FieldError("metadata.name", "Invalid value", detail, key.name)])
-    if key.namespace and not is_label(key.namespace):
-        detail = "must be a lowercase RFC 1123 label (like my-team)"
-        raise ApiError("", causes=[FieldError("metadata.namespace", "Invalid value", detail, key.namespace)])
-
-
-def _existing(paths: Iterable[Path]) -> list[Path]:
-    return [path for path in paths if path.exists()]
+def _render_place(file: str, error: FieldError) -> str:
+    return file if error.line is None else f"{file}:{error.line}:{error.column}"
 
 
 def _is_within(path: Path, places: Collection[Path]) -> bool:
     return any(place in places for place in (path, *path.parents))
 
 
-def _read_file(path: Path, fingerprint: Fingerprint) -> _File:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)  # what is larger is refused, not loaded
-        return _File(fingerprint, tuple(parse_documents(data)))
-    except ParseError as error:
-        return _File(fingerprint, None, error.to_field_error())
-    except OSError as error:
-        # To let it be read changes nothing of its fingerprint, so it is tried again at every scan.
-        return _File(None, None, FieldError("", "Invalid value", error.strerror or str(error), stage="parse"))
+def _is_running(job: JSON) -> bool:
+    """Tell whether a job has anything to lose."""
+    is_over = is_finished(job.get("status") or {}) or bool(get_metadata(job).get("deletionTimestamp"))
+    return bool(job) and not is_over and not job["spec"].get("suspend")

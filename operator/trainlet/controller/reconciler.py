@@ -16,7 +16,7 @@ from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.planning.events import WARNING, Note, build_notes
 from trainlet.planning.observed import Observed
 from trainlet.planning.options import Options
-from trainlet.planning.plan import Failure
+from trainlet.planning.plan import CreateContainer, Failure, Plan
 from trainlet.planning.reconcile import Case, build_teardown, conclude, find_images, reconcile
 from trainlet.planning.status import is_finished
 from trainlet.registry import Registry
@@ -62,7 +62,7 @@ class Reconciler:
         except EngineUnavailable as error:
             self.registry.report_problem(key, "EngineUnavailable", str(error))
             raise
-        failures = self.executor.execute(key, draft.plan)
+        failures = self.executor.execute(key, draft.plan, self._find_ban(case, draft.plan))
         decision = conclude(draft, failures)
         self.registry.record(key, decision, build_notes(draft, failures), self._describe_engine())
         if decision.gone:
@@ -73,6 +73,12 @@ class Reconciler:
         if failures:
             raise _summarize(failures)
         return 0 if draft.plan else self._get_delay(decision.status or {}, decision.due)
+
+    def _find_ban(self, case: Case, plan: Plan) -> str:
+        """Return why no pod of the job may be made: settings, and what was stored, may not be as they were admitted."""
+        if not any(isinstance(action, CreateContainer) for action in plan):
+            return ""
+        return ", ".join(map(str, self.registry.find_pod_violations(case)))
 
     def _observe(self, case: Case) -> Observed:
         uid = str(find(case.job, "metadata", "uid"))

@@ -12,12 +12,12 @@ _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
 
 
 def locate(errors: Iterable[FieldError], document: Document) -> list[FieldError]:
-    """Return the errors with the position of their field, or of its nearest parent that is there."""
+    """Return the errors in the text's order, with the position of their field, or of its nearest parent there."""
     located = []
     for error in errors:
         line, column = document.find_position(_parse_path(error.path))
         located.append(replace(error, line=line, column=column))
-    return located
+    return sorted(located, key=lambda error: (error.line or 0, error.column or 0))
 
 
 def write_errors(errors: Iterable[FieldError]) -> list[JSON]:
