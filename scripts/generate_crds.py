@@ -11,6 +11,7 @@ Neither package is needed to run the program, only to run this script: `make crd
 import argparse
 import json
 import typing
+from collections.abc import Sequence
 from datetime import datetime
 from importlib import import_module, metadata, resources
 from pathlib import Path
@@ -63,9 +64,9 @@ CARRIED_FACTS = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kube
 class Generator:
     """Turns the classes of kubeflow_trainer_api into structural schemas."""
 
-    def __init__(self, overlay: dict[str, Schema], definitions: dict[str, Schema]) -> None:
+    def __init__(self, layers: Sequence[dict[str, Schema]], definitions: dict[str, Schema]) -> None:
         self._models = import_module("kubeflow_trainer_api.models")
-        self._overlay = overlay
+        self._layers = layers
         # IoK8sApiCoreV1PodSpec is how the model package spells io.k8s.api.core.v1.PodSpec.
         self._definitions = {name.replace(".", "").lower(): body for name, body in definitions.items()}
         self.used: set[str] = set()
@@ -78,7 +79,7 @@ class Generator:
 
     def _build_type(self, model: type[BaseModel]) -> Schema:
         if model.__name__ in SPECIAL:
-            return SPECIAL[model.__name__]
+            return self._lay_over(SPECIAL[model.__name__], model.__name__)
         schema: Schema = {"type": "object", "properties": self._build_properties(model)}
         required = sorted(_json_name(n, f) for n, f in model.model_fields.items() if f.is_required())
         if required:
@@ -114,10 +115,11 @@ class Generator:
         return {"type": "object", "additionalProperties": self._build_annotation(value)}
 
     def _lay_over(self, schema: Schema, name: str) -> Schema:
-        if name not in self._overlay:
-            return schema
-        self.used.add(name)
-        return merge_facts(schema, self._overlay[name], name)
+        for layer in self._layers:
+            if name in layer:
+                self.used.add(name)
+                schema = merge_facts(schema, layer[name], name)
+        return schema
 
 
 def _json_name(name: str, field: Any) -> str:
@@ -157,15 +159,24 @@ def build_crds() -> dict[str, dict[str, Any]]:
     definitions = json.loads(
         resources.files("kubernetes_validate").joinpath(KUBERNETES_DEFINITIONS).read_text(encoding="utf-8")
     )["$defs"]
-    generator = Generator(overlay["types"], definitions)
+    layers = (_expand_descriptions(overlay["descriptions"]), overlay["types"])
+    generator = Generator(layers, definitions)
     crds = {
         f"{resource['names']['plural']}.json": _build_crd(resource, generator.build_root(resource["model"]))
         for resource in overlay["resources"]
     }
-    unused = sorted(set(overlay["types"]) - generator.used)
+    unused = sorted(set().union(*layers) - generator.used)
     if unused:
         raise SystemExit(f"{OVERLAY_FILE.name}: no resource uses the type {', '.join(unused)}")
     return crds
+
+
+def _expand_descriptions(descriptions: dict[str, dict[str, str]]) -> dict[str, Schema]:
+    """Build the partial schemas that a table of descriptions, by class and field, stands for."""
+    return {
+        name: {"properties": {field: {"description": text} for field, text in texts.items()}}
+        for name, texts in descriptions.items()
+    }
 
 
 def _build_crd(resource: dict[str, Any], schema: Schema) -> dict[str, Any]:

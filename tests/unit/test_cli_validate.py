@@ -1,6 +1,11 @@
 """`trainlet validate`: exit status, text and JSON, and what documents of one call see of each other."""
 
 import json
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -87,7 +92,10 @@ def test_a_file_that_is_no_yaml_is_an_entry_too(desk: Desk) -> None:
     ("text", "error"),
     [
         ("- a\n", ("parse", "", "Invalid value", "this document is not a mapping")),
-        ("kind: Pod\napiVersion: v1\n", ("schema", "kind", "Unsupported value", None)),
+        (
+            "kind: Pod\napiVersion: trainer.kubeflow.org/v1alpha1\n",
+            ("schema", "kind", "Unsupported value", None),
+        ),
         ("metadata: {}\n", ("schema", "kind", "Required value", None)),
     ],
 )
@@ -97,6 +105,13 @@ def test_what_is_no_object_of_ours_is_refused(desk: Desk, text: str, error: tupl
     [found] = entry["errors"]
     assert (found["stage"], found["path"], found["type"]) == error[:3]
     assert error[3] in (None, found["detail"])
+
+
+def test_what_is_for_others_is_ignored(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}})
+    [entry] = validate(desk, "a.yaml")
+    assert (entry["kind"], entry["accepted"], entry["errors"]) == ("Pod", True, [])
+    assert entry["warnings"] == ["not a kind that trainlet knows: ignored"]
 
 
 def test_entries_are_in_file_order_though_runtimes_are_admitted_first(desk: Desk) -> None:
@@ -193,3 +208,108 @@ def test_what_cannot_be_stored_cannot_be_old(desk: Desk) -> None:
     desk.write(desk.out, "new.yaml", build_manifest())
     assert desk.run("validate", "--old", "old.yaml", "new.yaml") == 2
     assert "old.yaml:6:3" in desk.stderr
+
+
+def test_colour_is_there_when_it_is_wished_and_only_for_people(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest(numNode=2))
+    desk.run("validate", "a.yaml")
+    plain = desk.stdout
+    assert desk.run("validate", "--color", "always", "a.yaml") == 1
+    assert desk.stdout != plain
+    assert re.sub("\x1b\\[[0-9;]*m", "", desk.stdout) == plain
+    for output in ("json", "yaml", "github"):
+        desk.run("validate", "--color", "always", "-o", output, "a.yaml")
+        assert "\x1b" not in desk.stdout
+
+
+def test_github_is_told_what_to_mark(desk: Desk) -> None:
+    desk.write(desk.out, "a.yaml", build_manifest("good"), build_manifest(numNode=2))
+    assert desk.run("validate", "-o", "github", "a.yaml") == 1
+    assert desk.stdout == (
+        "::error file=a.yaml,line=17,col=14,title=Unknown field"
+        '::spec.trainer.numNode: Unknown field: did you mean "numNodes"?\n'
+    )
+    assert desk.run("validate", "-o", "github", "-", stdin=yaml.safe_dump(build_manifest())) == 0
+    assert desk.stdout == ""
+    assert desk.run("validate", "-o", "github", "-", stdin="a: [") == 1
+    assert desk.stdout.startswith("::error file=-,line=2,col=1,title=Invalid value::not valid YAML"), desk.stdout
+
+
+def test_a_hint_follows_what_is_immutable(desk: Desk) -> None:
+    desk.write(desk.out, "old.yaml", build_manifest(), build_runtime("other"))
+    desk.write(desk.out, "new.yaml", build_manifest(runtime="other"))
+    assert desk.run("validate", "--old", "old.yaml", "new.yaml") == 1
+    error, *_, hint = desk.stdout.splitlines()
+    assert "field is immutable" in error
+    assert hint.startswith("hint: ")
+
+
+# The hook for pre-commit
+
+ROOT = Path(__file__).parents[2]
+
+
+def run_hook(root: Path, *names: str) -> subprocess.CompletedProcess[str]:
+    """Call the hook on those of a repository's files that it is for, as pre-commit does."""
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+    chosen = [name for name in names if is_for(hook, name)]
+    program, *words = shlex.split(hook["entry"])
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    module, _, function = scripts[program].partition(":")
+    start = f"import sys; from {module} import {function}; sys.exit({function}())"
+    command = [sys.executable, "-c", start, *words, *chosen]
+    environ = {"PYTHONPATH": str(ROOT / "operator")}
+    return subprocess.run(command, cwd=root, env=environ, capture_output=True, text=True, timeout=60, check=False)
+
+
+def is_for(hook: JSON, name: str) -> bool:
+    kinds = {"yaml": (".yaml", ".yml"), "json": (".json",)}
+    suffixes = [suffix for kind in hook["types_or"] for suffix in kinds[kind]]
+    is_meant = re.search(hook["files"], name) and not re.search(hook["exclude"], name)
+    return bool(is_meant) and Path(name).suffix in suffixes
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A repository with three jobs, two of them wrong, a runtime, a foreign kind, and what nobody should read."""
+    files = {
+        "jobs/good.yaml": build_manifest("good"),
+        "jobs/lost.yaml": build_manifest("lost", runtime="absent"),
+        "mnist-trainjob.yaml": build_manifest("mnist", numNode=2),
+        "runtimes/own.json": json.dumps(build_runtime("own")),
+        "manifests/map.yaml": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}},
+        "jobs/status/default/good.yaml": {"no": "object"},
+        "compose.yaml": {"services": {}},
+        "jobs/train.py": "print()",
+    }
+    for name, content in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content if isinstance(content, str) else yaml.safe_dump(content, sort_keys=False), "utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("names", "status", "text"),
+    [
+        (("jobs/good.yaml", "runtimes/own.json"), 0, "jobs/good.yaml: TrainJob default/good accepted"),
+        (("jobs/good.yaml",), 0, "jobs/good.yaml: TrainJob default/good accepted"),
+        (("jobs/lost.yaml", "jobs/good.yaml"), 1, "jobs/lost.yaml:6:3: spec.RuntimeRef: "),
+        (("runtimes/own.json", "mnist-trainjob.yaml"), 1, 'did you mean "numNodes"?'),
+        (("manifests/map.yaml",), 0, "not a kind that trainlet knows: ignored"),
+        (("runtimes/own.json", "jobs/status/default/good.yaml", "compose.yaml", "jobs/train.py"), 0, "own accepted"),
+    ],
+)
+def test_the_hook_refuses_a_commit_as_the_operator_would(
+    repository: Path, names: tuple[str, ...], status: int, text: str
+) -> None:
+    done = run_hook(repository, *names)
+    assert (done.returncode, done.stderr) == (status, "")
+    assert text in done.stdout
+    assert "\x1b" not in done.stdout
+
+
+def test_the_hook_gets_all_files_in_one_call() -> None:
+    [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+    assert (hook["id"], hook["language"], hook["pass_filenames"]) == ("trainlet-validate", "python", True)
+    assert hook["require_serial"] is True

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from string import Template
 
 from trainlet.cli.options import add_global_options
-from trainlet.cli.resources import KINDS
+from trainlet.cli.resources import CLUSTER_RUNTIMES, KINDS, RUNTIMES, TRAIN_JOBS
 
-#: Verbs whose words are names of jobs, and verbs whose first word is a kind.
+#: Verbs whose words are names of jobs, verbs whose first word is a kind, and those whose only word begins with one.
 JOB_VERBS = ("logs", "wait", "suspend", "resume")
 KIND_VERBS = ("get", "describe", "delete")
+FIELD_VERBS = ("explain",)
+#: Kinds of which there is a definition.
+_DEFINED = (TRAIN_JOBS, CLUSTER_RUNTIMES, RUNTIMES)
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ def render_bash(verbs: Sequence[Verb]) -> str:
         choices="\n".join(f"        {place}) echo '{choices}' ;;" for place, choices in _list_choices(verbs)),
         kind_verbs="|".join(KIND_VERBS),
         job_verbs="|".join(JOB_VERBS),
+        field_verbs="|".join(FIELD_VERBS),
+        defined=" ".join(kind.plural for kind in _DEFINED),
     )
 
 
@@ -99,6 +104,8 @@ def render_fish(verbs: Sequence[Verb]) -> str:
         elif verb.name in KIND_VERBS:
             words = " ".join(kind.plural for kind in KINDS)
             lines.append(f"complete -c trainlet {seen} -a '{words} ({_FISH_NAMES})'")
+        elif verb.name in FIELD_VERBS:
+            lines.append(f"complete -c trainlet {seen} -a '{' '.join(kind.plural for kind in _DEFINED)}'")
     return "\n".join(lines) + "\n"
 
 
@@ -171,6 +178,7 @@ _trainlet() {
             candidates='$kinds'
             [[ $${#words[@]} -gt 1 ]] && candidates=$$(_trainlet_names "$${words[1]}") ;;
         $job_verbs) candidates=$$(_trainlet_names tj) ;;
+        $field_verbs) candidates='$defined' ;;
         completion) candidates='bash zsh fish' ;;
         *) COMPREPLY=($$(compgen -f -- "$$current")); return ;;
         esac

@@ -20,6 +20,8 @@ DONE, NO, USAGE, ENGINE, OTHER, INTERRUPTED = 0, 1, 2, 3, 4, 130
 VERBS = {
     "run": ("run", "the operator: watch the directory and bring about what its files say"),
     "validate": ("validate", "admit files as the operator would, without running anything"),
+    "explain": ("field_help", "say what a field of a kind is, as kubectl explain does"),
+    "schema": ("schema", "write JSON Schemas for editors and offline checkers"),
     "plan": ("plan", "show the JobSet, pods, containers and networks that would be made"),
     "diff": ("diff", "show what the operator would do now, one action a line"),
     "apply": ("apply", "copy manifests into the watched directory"),
