@@ -45,6 +45,7 @@ crds: install ## write crds/ again
 	$(BIN)/python scripts/generate_crds.py $(ARGS)
 
 bench: install engines images ## measure what README claims
+	$(BIN)/python bench/validate.py
 	@$(LOAD_ENGINES); exec $(BIN)/python bench/run.py $(ARGS)
 
 clean: ## remove all that was made here; engines, their images and users stay

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from scripted_engine import OperatorKilled, ScriptedEngine
+from trainlet.admission.admit import Rules
 from trainlet.admission.crd import parse_crd
 from trainlet.controller.engine_source import EngineSource
 from trainlet.controller.executor import Executor
@@ -68,7 +69,7 @@ class Operator:
         self._engine = engine
         self.status_dir = StatusDir(root / "status")
         self.status_dir.prepare()
-        self.registry = Registry(Store(), self.status_dir, CRDS, clock.now, "default")
+        self.registry = Registry(Store(), self.status_dir, Rules(tuple(CRDS)), clock.now)
         load_runtimes(root.with_name("runtimes"), self.registry.add_base_runtime)
         self.queue: WorkQueue[ObjectKey] = WorkQueue(clock.monotonic)
         self._pool = ThreadPoolExecutor(1)

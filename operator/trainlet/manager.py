@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO
 
+from trainlet.admission.admit import Rules
 from trainlet.admission.crd import parse_crd
-from trainlet.apis.trainer import RUNTIME_KINDS, TRAIN_JOB
+from trainlet.admission.rules import check_crd
+from trainlet.apis.trainer import GROUP, RUNTIME_KINDS, TRAIN_JOB
 from trainlet.controller.controller import Controller
 from trainlet.controller.engine_source import EngineSource
 from trainlet.controller.executor import Executor
@@ -25,6 +28,7 @@ from trainlet.controller.reconciler import OWNER, Reconciler
 from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workqueue import WorkQueue
 from trainlet.documents.parse import parse_documents
+from trainlet.documents.safe_read import read_manifest
 from trainlet.documents.scan import find_manifests, scan_directory
 from trainlet.documents.status_dir import StatusDir, build_write_error
 from trainlet.engine.base import Engine
@@ -41,6 +45,8 @@ from trainlet.store import Store
 
 log = logging.getLogger(__name__)
 
+_RUNTIME_MARK = b"TrainingRuntime"
+_KINDS = frozenset((GROUP, kind) for kind in (TRAIN_JOB, *RUNTIME_KINDS))
 #: The measured optimum of calls at once for one engine is 2 to 4 on two cores.
 ENGINE_CALLS_AT_ONCE = 4
 STOP_TIMEOUT_SECONDS = 20.0
@@ -53,12 +59,24 @@ def now() -> datetime:
 
 def build_registry(settings: Settings, status_dir: StatusDir | None = None) -> Registry:
     """Return a registry with the runtimes of the built-in manifests and of the runtime sources, and no jobs."""
-    crds = [parse_crd(document) for document in read_crds()]
     status_dir = status_dir or StatusDir(settings.status_path)
-    registry = Registry(Store(), status_dir, crds, now, settings.namespace)
+    registry = Registry(Store(), status_dir, build_rules(settings), now)
     for path in [data_dir("manifests") / "runtimes", *map(_get_source_path, settings.runtime_source)]:
         load_runtimes(path, registry.add_base_runtime)
     return registry
+
+
+def build_rules(settings: Settings) -> Rules:
+    """Return what objects are judged by. Raises UsageError for definitions that cannot be used."""
+    crds = tuple(crd for crd in map(parse_crd, read_crds(settings.crds)) if (crd.group, crd.kind) in _KINDS)
+    missing = _KINDS - {(crd.group, crd.kind) for crd in crds}
+    if missing:
+        what = f"no definition of {'.'.join(min(missing)[::-1])}"
+        raise UsageError(what, where=str(settings.crds), remedy="give a directory with those of all three kinds")
+    if settings.crds:
+        for crd in crds:
+            check_crd(crd)
+    return Rules(crds, settings.namespace, settings.validation, settings.pod_security, settings.allow_host_path)
 
 
 def build_options(settings: Settings) -> Options:
@@ -73,11 +91,15 @@ def build_options(settings: Settings) -> Options:
     )
 
 
-def load_runtimes(path: Path, add: Callable[[JSON, Source], object]) -> None:
+def load_runtimes(
+    path: Path, add: Callable[[JSON, Source], object], read: Callable[[Path], bytes] = Path.read_bytes
+) -> None:
     """Add the runtimes of a file or directory; a bad one is said and stops no other."""
     for file in find_manifests(path):
         try:
-            for document in parse_documents(file.read_bytes()):
+            data = read(file)
+            # What names no runtime is not parsed: a directory may hold much else, and this happens at every start.
+            for document in parse_documents(data) if _RUNTIME_MARK in data else ():
                 if isinstance(document.value, dict) and document.value.get("kind") in RUNTIME_KINDS:
                     add(document.value, Source(str(file), document.index))
         except (OSError, TrainletError) as error:
@@ -88,9 +110,11 @@ def load_directory(registry: Registry, settings: Settings, skipped: frozenset[Pa
     """Put the runtimes of the watched directory into the registry, without those of the skipped files (absolute)."""
     with contextlib.suppress(OSError):
         excluded = frozenset({settings.status_path, settings.workspace_path})
-        for path in scan_directory(settings.dir, excluded).files:
+        trusting = settings.allow_unsafe_files
+        read = partial(read_manifest, root=settings.dir, trusting=trusting)
+        for path in scan_directory(settings.dir, excluded, trusting=trusting).files:
             if path not in skipped:
-                load_runtimes(path, registry.apply)
+                load_runtimes(path, registry.apply, read)
 
 
 def list_runtimes(settings: Settings) -> list[tuple[str, JSON]]:
@@ -127,6 +151,8 @@ class Manager:
             self.registry,
             self._status_dir,
             self._queue.add,
+            trusting=settings.allow_unsafe_files,
+            deletion_grace_seconds=settings.deletion_grace,
         )
         self._controller = Controller(self._queue, self._build_reconciler().reconcile, settings.workers)
 
@@ -161,7 +187,8 @@ class Manager:
     def _build_reconciler(self) -> Reconciler:
         logs = LogKeeper(self._engine, self._status_dir)
         subnets = SubnetAllocator(self._engine, self._settings.network_pool)
-        executor = Executor(self._engine, self._pool, self._images, subnets, logs)
+        roots = self._settings.allow_host_path
+        executor = Executor(self._engine, self._pool, self._images, subnets, logs, roots)
         options = build_options(self._settings)
         return Reconciler(
             self.registry,

@@ -3,7 +3,6 @@
 What is stored of a job is also what is on disk: every verb ends with the job's status documents written.
 """
 
-import hashlib
 import threading
 import uuid
 from collections import defaultdict
@@ -11,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from trainlet.admission.admit import Admitted, admit, identify
-from trainlet.admission.crd import Crd
+from trainlet.admission.admit import Admitted, Rules, admit, find_pod_violations, identify, is_foreign
 from trainlet.apis.trainer import GROUP, REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.conditions import set_condition
@@ -20,12 +18,12 @@ from trainlet.kube.errors import ApiError, FieldError
 from trainlet.kube.merge import find, put, upsert
 from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
 from trainlet.planning import labels
-from trainlet.planning.events import Note
+from trainlet.planning.events import EVENT, Note, build_event, get_event_key
 from trainlet.planning.reconcile import Case, Decision
 from trainlet.planning.report import Phase, wrap_report
 from trainlet.store import Store
 
-SNAPSHOT, JOBSET, POD, EVENT = "RuntimeSnapshot", "JobSet", "Pod", "Event"
+SNAPSHOT, JOBSET, POD = "RuntimeSnapshot", "JobSet", "Pod"
 _PARTS = {"pods": POD, "jobset": JOBSET, "runtime": SNAPSHOT, "events": EVENT}
 _MAX_EVENTS = 200
 
@@ -45,12 +43,11 @@ class Registry:
         self,
         store: Store,
         status_dir: StatusDir,
-        crds: Sequence[Crd],
+        rules: Rules,
         clock: Callable[[], datetime],
-        namespace: str,
     ) -> None:
         self.store = store
-        self._status_dir, self._crds, self._clock, self._namespace = status_dir, tuple(crds), clock, namespace
+        self._status_dir, self._rules, self._clock = status_dir, rules, clock
         self._lock = threading.RLock()
         self._write_locks: defaultdict[ObjectKey, threading.Lock] = defaultdict(threading.Lock)
         self._written: dict[tuple[ObjectKey, str], list[JSON]] = {}
@@ -62,7 +59,11 @@ class Registry:
 
     def identify(self, document: JSON) -> ObjectKey:
         """Return the key of a document. Raises ApiError for a kind that is not ours."""
-        return identify(document, self._crds, self._namespace)
+        return identify(document, self._rules.crds, self._rules.namespace)
+
+    def is_foreign(self, document: JSON) -> bool:
+        """Tell whether a document is of a kind that is nothing to us."""
+        return is_foreign(document, self._rules.crds)
 
     def get_case(self, key: ObjectKey) -> Case | None:
         """Return all that is stored of a job, or None. A job's first case takes the snapshot of its runtime."""
@@ -100,7 +101,11 @@ class Registry:
     ) -> Admitted:
         """Admit a document without storing it; runtimes in `nearer` hide those of the store. Raises ApiError."""
         runtimes = nearer or {}
-        return admit(document, old, self._crds, lambda key: runtimes.get(key) or self.store.get(key), self._namespace)
+        return admit(document, old, self._rules, lambda key: runtimes.get(key) or self.store.get(key), self._clock())
+
+    def find_pod_violations(self, case: Case) -> list[FieldError]:
+        """Find why the pods of a job may not be made, by what the settings and its runtime say now."""
+        return find_pod_violations(case.job, case.runtime, self._rules)
 
     # Writing
 
@@ -125,7 +130,10 @@ class Registry:
                 self._written[(key, part)] = children
 
     def apply(self, document: JSON, source: Source) -> Admitted:
-        """Create or update an object. Raises ApiError; a job that was there before stays as it was."""
+        """Create or update an object. Raises ApiError; a job that was there before stays as it was.
+
+        One that is to be replaced is only deleted: apply the document again when the old job is gone.
+        """
         key = self.identify(document)
         with self._lock:
             old = self.store.get(key)
@@ -134,6 +142,10 @@ class Registry:
             if key in self._base and old is self._base[key][0]:
                 old = None  # it hides the base runtime, it does not update it
             admitted = self.judge(document, old)
+            if admitted.replaces and key.kind == TRAIN_JOB:
+                self.delete(key)
+                return admitted
+            old = None if admitted.replaces else old
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
                 self._accept(key, source, admitted.warnings)
@@ -283,28 +295,8 @@ class Registry:
             self.store.put(pod_key, pod)
 
     def _note(self, key: ObjectKey, note: Note) -> None:
-        now = format_time(self._clock())
-        digest = hashlib.sha256(f"{note.reason}/{note.series or note.message}".encode()).hexdigest()[:16]
-        event_key = ObjectKey(EVENT, key.namespace, f"{key.name}.{digest}")
-        old = self.store.get(event_key)
-        event = {
-            "apiVersion": "v1",
-            "kind": EVENT,
-            "metadata": {
-                "name": event_key.name,
-                "namespace": key.namespace,
-                "creationTimestamp": find(old, "metadata", "creationTimestamp") or now,
-            },
-            "involvedObject": {"kind": TRAIN_JOB, "namespace": key.namespace, "name": key.name},
-            "type": note.type,
-            "reason": note.reason,
-            "message": note.message,
-            "count": int(find(old, "count") or 0) + 1,
-            "firstTimestamp": find(old, "firstTimestamp") or now,
-            "lastTimestamp": now,
-            "source": {"component": "trainlet"},
-        }
-        self.store.put(event_key, event)
+        event_key = get_event_key(key, note)
+        self.store.put(event_key, build_event(key, note, self.store.get(event_key), self._clock()))
         for extra in self._events(key)[:-_MAX_EVENTS]:
             self.store.delete(self._child_key(key, EVENT, extra))
 

@@ -60,6 +60,13 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_root(text: str) -> str:
+    if not Path(text).is_absolute():
+        raise ValueError(f"{text!r} is not an absolute directory: write it like /data")
+    # Resolved once, so that a link on the way to it is the owner's word and not a container's.
+    return str(Path(text).resolve())
+
+
 def _option(
     parse: Callable[[str], Any], default: Any, help: str, metavar: str = "", *, repeatable: bool = False
 ) -> Any:
@@ -96,6 +103,22 @@ class Settings:
     )
     status: str = _option(
         _choice("sidecar", "inline"), "sidecar", "inline: also splice status into the manifests", "MODE"
+    )
+    validation: str = _option(
+        _choice("strict", "warn", "ignore"), "strict", "fields that no definition names: strict refuses them", "MODE"
+    )
+    crds: Path | None = _option(Path, None, "custom resource definitions to judge by, instead of our own", "DIR")
+    pod_security: str = _option(
+        _choice("privileged", "baseline", "restricted"), "baseline", "the Pod Security Standard that pods keep", "LEVEL"
+    )
+    allow_host_path: tuple[str, ...] = _option(
+        _parse_root, (), "a directory that hostPath volumes may be in (repeatable)", "DIR", repeatable=True
+    )
+    allow_unsafe_files: bool = _option(
+        _parse_bool, False, "take files that others may write, and links that lead out of the directory"
+    )
+    deletion_grace: float = _option(
+        parse_duration, 30.0, "how long the loss of most manifests at once is held", "DURATION"
     )
     log_format: str = _option(_choice("text", "json"), "text", "text or json", "FORMAT")
 
@@ -142,7 +165,7 @@ def build_settings(flags: Mapping[str, Any], environ: Mapping[str, str] | None =
             values[option.name] = _parse(option, environ[variable], variable)
         elif option.name in config:
             values[option.name] = _parse_config(option, config[option.name])
-    for name in ("dir", "status_dir", "workspace_dir"):
+    for name in ("dir", "status_dir", "workspace_dir", "crds"):
         if values.get(name) is not None or name == "dir":
             # Resolved, so that one directory is one store however it is spelled.
             values[name] = Path(values.get(name) or Path()).expanduser().resolve()

@@ -75,7 +75,7 @@ class BadFile:
 BAD_FILES = {
     "no YAML": BadFile("kind: TrainJob\nspec: [\n", (3, 1), "did not find expected node content"),
     "a tab": BadFile("kind: TrainJob\nspec:\n\tsuspend: true\n", (3, 1), "cannot start any token"),
-    "an unknown kind": BadFile("apiVersion: apps/v1\nkind: Deployment\n", (2, 7), "supported values"),
+    "an unknown kind": BadFile("apiVersion: trainer.kubeflow.org/v1\nkind: TrainJob\n", (2, 7), "supported values"),
     "a name that leads elsewhere": BadFile(
         "apiVersion: trainer.kubeflow.org/v1alpha1\nkind: TrainJob\nmetadata: {name: ../../evil}\n",
         (3, 18),

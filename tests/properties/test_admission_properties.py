@@ -1,19 +1,21 @@
 """Whatever a manifest holds, admission answers: an object as a cluster would store it, or a refusal that says why."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import build_job, build_runtime
-from trainlet.admission.admit import Admitted, admit
+from trainlet.admission.admit import Admitted, Rules, admit
 from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME
 from trainlet.kube.errors import ApiError
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.package_data import read_crds
 
-CRDS = [parse_crd(document) for document in read_crds()]
+RULES = Rules(tuple(map(parse_crd, read_crds())))
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUNTIMES = {ObjectKey(CLUSTER_TRAINING_RUNTIME, "", "torch-distributed"): build_runtime()}
 JOB = {
     **build_job(
@@ -61,7 +63,7 @@ def replace_at(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
 
 def judge(document: JSON, old: JSON | None = None) -> Admitted | ApiError:
     try:
-        return admit(document, old, CRDS, RUNTIMES.get)
+        return admit(document, old, RULES, RUNTIMES.get, NOW)
     except ApiError as refusal:
         return refusal
 

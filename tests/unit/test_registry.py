@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from builders import UID, StillClock, build_job, build_runtime
+from trainlet.admission.admit import Rules
 from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME, REPORT, TRAIN_JOB
 from trainlet.documents.status_dir import StatusDir
@@ -16,10 +17,10 @@ from trainlet.kube.errors import ApiError, TrainletError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.package_data import read_crds
-from trainlet.planning.events import Note
+from trainlet.planning.events import EVENT, Note
 from trainlet.planning.reconcile import Decision
 from trainlet.planning.report import wrap_report
-from trainlet.registry import EVENT, JOBSET, POD, Registry, Source
+from trainlet.registry import JOBSET, POD, Registry, Source
 from trainlet.store import Store
 
 CRDS = [parse_crd(document) for document in read_crds()]
@@ -37,7 +38,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.status = StatusDir(self.root)
-        self.registry = Registry(Store(), self.status, CRDS, self.clock, "default")
+        self.registry = Registry(Store(), self.status, Rules(tuple(CRDS)), self.clock)
         self.registry.apply(build_runtime(), Source("/runtimes/torch.yaml", 0))
 
     def apply(self, name: str = "mnist", source: Source = SOURCE, **spec: Any) -> JSON:

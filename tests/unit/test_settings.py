@@ -33,6 +33,12 @@ SAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
     "network_pool": (("10.1.0.0/16", "10.1.0.0/16"), ("10.2.0.0/16", "10.2.0.0/16"), ("10.3.0.0/24", "10.3.0.0/24")),
     "restart_backoff": (("1m", 60.0), ("500ms", 0.5), ("2", 2.0)),
     "status": (("inline", "inline"), ("sidecar", "sidecar"), ("inline", "inline")),
+    "validation": (("warn", "warn"), ("strict", "strict"), ("ignore", "ignore")),
+    "crds": (("/a", Path("/a")), ("/b", Path("/b")), ("/c", Path("/c"))),
+    "pod_security": (("restricted", "restricted"), ("privileged", "privileged"), ("baseline", "baseline")),
+    "allow_host_path": (("/a", ("/a",)), ("/b,/c/../d", ("/b", "/d")), ("/e", ("/e",))),
+    "allow_unsafe_files": (("true", True), ("no", False), ("1", True)),
+    "deletion_grace": (("0", 0.0), ("1m", 60.0), ("5s", 5.0)),
     "log_format": (("json", "json"), ("text", "text"), ("json", "json")),
 }
 
@@ -56,8 +62,8 @@ def test_the_nearest_source_of_an_option_counts(name: str, tmp_path: Path) -> No
     (flag, flag_value), (variable, variable_value), (key, key_value) = SAMPLES[name]
     config = write_config(tmp_path, f"{name.replace('_', '-')}: '{key}'\n")
     environ = {f"TRAINLET_{name.upper()}": variable}
-    parsed = (parse_flag(name, flag),) if name == "runtime_source" else parse_flag(name, flag)
-    assert getattr(build({"config": config}), name) == (key_value if name != "runtime_source" else ("d.yaml",))
+    parsed = (parse_flag(name, flag),) if isinstance(flag_value, tuple) else parse_flag(name, flag)
+    assert getattr(build({"config": config}), name) == key_value
     assert getattr(build({"config": config}, environ), name) == variable_value
     assert getattr(build({"config": config, name: parsed}, environ), name) == flag_value
 

@@ -2,29 +2,61 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from trainlet.admission.crd import Crd, find_crd
-from trainlet.admission.defaults import apply_defaults
 from trainlet.admission.metadata import validate_metadata
+from trainlet.admission.mutate import default_train_job
 from trainlet.admission.rules import validate_rules
+from trainlet.admission.security import find_violations
+from trainlet.admission.structure import complete
+from trainlet.admission.support import find_ignored, find_unsupported
 from trainlet.admission.webhooks import FindRuntime, validate_runtime, validate_train_job
-from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.apis.trainer import TRAIN_JOB, TrainJob
 from trainlet.kube.errors import ApiError, FieldError
+from trainlet.kube.merge import find
 from trainlet.kube.meta import DEFAULT_NAMESPACE, JSON, ObjectKey, get_metadata
+from trainlet.planning.jobset import build_jobset
+
+#: Set to a new value, the object is deleted and made anew from its manifest.
+REPLACE = "trainlet.dev/replace"
 
 #: What only the server says of an object; a file that holds it (from `kubectl get -o yaml`) is not believed.
 _SERVER_METADATA = frozenset(
     {"uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "managedFields", "selfLink"}
 )
+_HOW_TO_REPLACE = (
+    f'take the change back, or replace the object: set metadata.annotations["{REPLACE}"] to a new value, '
+    "or apply the file with `trainlet apply --replace`"
+)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What objects are judged by. `validation` is strict, warn or ignore; `host_path_roots` are resolved."""
+
+    crds: tuple[Crd, ...]
+    namespace: str = DEFAULT_NAMESPACE
+    validation: str = "strict"
+    pod_security: str = "baseline"
+    host_path_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Admitted:
-    """What would be stored, and what its author should know."""
+    """What would be stored, and what its author should know. `replaces`: the object before it has to go first."""
 
     key: ObjectKey
     document: JSON
     warnings: tuple[str, ...] = ()
+    replaces: bool = False
+
+
+def is_foreign(document: JSON, crds: Iterable[Crd]) -> bool:
+    """Tell whether a document is somebody else's: it has apiVersion and kind, and neither is one of ours."""
+    api_version, kind = str(document.get("apiVersion") or ""), str(document.get("kind") or "")
+    group = api_version.partition("/")[0]
+    return bool(api_version and kind) and all(group != crd.group and kind != crd.kind for crd in crds)
 
 
 def identify(document: JSON, crds: Iterable[Crd], namespace: str = DEFAULT_NAMESPACE) -> ObjectKey:
@@ -36,31 +68,58 @@ def identify(document: JSON, crds: Iterable[Crd], namespace: str = DEFAULT_NAMES
     return ObjectKey(crd.kind, str(own) if crd.is_namespaced else "", name if isinstance(name, str) else "")
 
 
-def admit(
-    document: JSON,
-    old: JSON | None,
-    crds: Iterable[Crd],
-    find_runtime: FindRuntime,
-    namespace: str = DEFAULT_NAMESPACE,
-) -> Admitted:
-    """Admit a document as a new object, or as an update of `old`. Raises ApiError with every cause of a stage."""
+def admit(document: JSON, old: JSON | None, rules: Rules, find_runtime: FindRuntime, now: datetime) -> Admitted:
+    """Admit a document as a new object, or as an update of `old`. Raises ApiError with every cause of a stage.
+
+    A document whose replace annotation has another value than `old`'s is admitted as a new object.
+    """
+    crd = _get_crd(document, rules.crds)
+    key = identify(document, rules.crds, rules.namespace)
+    candidate, unknown = complete(_clean(document, key), crd)
+    replaces = old is not None and _asks_for_replacement(candidate, old)
+    before = None if replaces else old
+    _judge_structure(candidate, before, crd, key, unknown if rules.validation == "strict" else ())
+    if crd.kind == TRAIN_JOB:
+        candidate = default_train_job(candidate, before, now)
+    _judge_rules(candidate, before, crd, key)
+    warnings = [f'unknown field "{error.path}"' for error in unknown] if rules.validation == "warn" else []
+    if before is None or not _is_same(candidate, before):  # what asks for nothing is no request to a webhook
+        warnings += _ask_webhooks(candidate, before, crd, rules, find_runtime)
+    return Admitted(key, candidate, tuple(warnings), replaces)
+
+
+def find_pod_violations(job: JSON, runtime: JSON, rules: Rules) -> list[FieldError]:
+    """Find what the pods of a job with this runtime would do that the Pod Security Standard forbids."""
+    return find_violations(build_jobset(TrainJob.of(job), runtime), rules.pod_security, rules.host_path_roots)
+
+
+def _judge_structure(
+    candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey, unknown: Sequence[FieldError]
+) -> None:
     from trainlet.admission.schema import validate_schema  # its library takes 70 ms to import
 
-    crd = _get_crd(document, crds)
-    key = identify(document, crds, namespace)
-    candidate = _clean(document, key)
-    errors = [*validate_metadata(candidate, crd), *validate_schema(candidate, crd)]
-    _raise_invalid(crd, key, errors)
-    candidate = apply_defaults(candidate, crd)
-    _raise_invalid(crd, key, validate_rules(candidate, old, crd))
-    if old is not None and _is_same(candidate, old):
-        return Admitted(key, candidate)  # nothing is asked for, so no webhook would be called
-    if crd.kind == TRAIN_JOB:
-        errors, warnings = validate_train_job(candidate, find_runtime)
-    else:
+    _raise_invalid(crd, key, [*validate_metadata(candidate, crd), *validate_schema(candidate, crd), *unknown], old)
+
+
+def _judge_rules(candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey) -> None:
+    _raise_invalid(crd, key, validate_rules(candidate, old, crd), old)
+
+
+def _ask_webhooks(candidate: JSON, old: JSON | None, crd: Crd, rules: Rules, find_runtime: FindRuntime) -> list[str]:
+    """Ask the validating webhooks, then pod security, then what this version can do; return their warnings."""
+    if crd.kind != TRAIN_JOB:
         errors, warnings = validate_runtime(candidate, old)
-    _raise_denied(crd, errors)
-    return Admitted(key, candidate, tuple(warnings))
+        _raise_denied(crd, errors)
+        return warnings
+    errors, warnings = validate_train_job(candidate, old, find_runtime)
+    _raise_denied(crd, errors, old)
+    job = TrainJob.of(candidate)
+    runtime = find_runtime(job.spec.runtime_ref.key(job.metadata.namespace))
+    assert runtime is not None, "the webhook has found it"
+    jobset = build_jobset(job, runtime)
+    _raise_forbidden(job, find_violations(jobset, rules.pod_security, rules.host_path_roots))
+    _raise_denied(crd, find_unsupported(candidate, runtime, jobset))
+    return [*warnings, *find_ignored(jobset)]
 
 
 def _get_crd(document: JSON, crds: Iterable[Crd]) -> Crd:
@@ -93,16 +152,29 @@ def _is_same(candidate: JSON, old: JSON) -> bool:
     return candidate["metadata"] == before and candidate.get("spec") == old.get("spec")
 
 
-def _raise_invalid(crd: Crd, key: ObjectKey, errors: Sequence[FieldError]) -> None:
+def _asks_for_replacement(candidate: JSON, old: JSON) -> bool:
+    wish = find(candidate, "metadata", "annotations", REPLACE)
+    return wish is not None and wish != find(old, "metadata", "annotations", REPLACE)
+
+
+def _raise_invalid(crd: Crd, key: ObjectKey, errors: Sequence[FieldError], old: JSON | None) -> None:
     if errors:
         what = f'{crd.kind}.{crd.group} "{key.name}" is invalid: {_join(errors)}'
-        raise ApiError(what, code=422, reason="Invalid", causes=errors)
+        remedy = _HOW_TO_REPLACE if old is not None and any(error.stage == "cel" for error in errors) else ""
+        raise ApiError(what, code=422, reason="Invalid", causes=errors, remedy=remedy)
 
 
-def _raise_denied(crd: Crd, errors: Sequence[FieldError]) -> None:
+def _raise_denied(crd: Crd, errors: Sequence[FieldError], old: JSON | None = None) -> None:
     if errors:
         hook = f"validator.{crd.singular}.{crd.group}"
         what = f'admission webhook "{hook}" denied the request: {_join(errors)}'
+        remedy = _HOW_TO_REPLACE if old is not None and any(error.type == "Forbidden" for error in errors) else ""
+        raise ApiError(what, code=403, reason="Forbidden", causes=errors, remedy=remedy)
+
+
+def _raise_forbidden(job: TrainJob, errors: Sequence[FieldError]) -> None:
+    if errors:
+        what = f'pods of TrainJob "{job.metadata.name}" are forbidden: {_join(errors)}'
         raise ApiError(what, code=403, reason="Forbidden", causes=errors)
 
 

@@ -39,6 +39,21 @@ class VolumeMount(Model):
 
     name: str
     mount_path: str
+    read_only: bool = False
+
+
+class HostPath(Model):
+    """A path of the host as a volume; `type` says what must be there."""
+
+    path: str
+    type: str = ""
+
+
+class Volume(Model):
+    """A volume of a pod; sources other than a host path are kept unread."""
+
+    name: str
+    host_path: HostPath | None = None
 
 
 class SecurityContext(Model):
@@ -68,6 +83,7 @@ class PodSpec(Model):
 
     containers: list[Container] = []
     init_containers: list[Container] = []
+    volumes: list[Volume] = []
     restart_policy: str = "OnFailure"
     termination_grace_period_seconds: int = Field(default=30)
     security_context: SecurityContext = SecurityContext()

@@ -8,22 +8,26 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from trainlet.admission.admit import Admitted
-from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.apis.trainer import TRAIN_JOB, TrainJob
 from trainlet.cli.inputs import Input, read_inputs
 from trainlet.documents.locate import locate
 from trainlet.documents.parse import Document, ParseError, parse_documents
 from trainlet.kube.errors import ApiError, FieldError, UsageError
+from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
 from trainlet.manager import build_registry, load_directory
+from trainlet.planning.jobset import build_jobset
 from trainlet.registry import Registry, describe_errors
 from trainlet.settings import Settings
+
+IGNORED = "not a kind that trainlet knows: ignored"
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What admission says of one document, or of a file that yields none (then `document` is None).
 
-    `key` is None for what names no object of ours.
+    `key` is None for what names no object of ours; `remedy` says what can be done about all the errors.
     """
 
     input: Input
@@ -31,6 +35,7 @@ class Verdict:
     key: ObjectKey | None = None
     admitted: Admitted | None = None
     errors: tuple[FieldError, ...] = ()
+    remedy: str = ""
 
     @property
     def value(self) -> JSON:
@@ -65,14 +70,26 @@ def admit_inputs(inputs: Sequence[Input], registry: Registry, stored: Mapping[Ob
 
 def read_stored(path: str, registry: Registry, settings: Settings) -> dict[ObjectKey, JSON]:
     """Return the objects of a file as a cluster would have them. Raises UsageError for what it would not have."""
-    stored = {}
+    stored: dict[ObjectKey, JSON] = {}
     for verdict in admit_inputs(read_inputs([path], settings), registry, {}):
         if verdict.admitted is None:
             error = verdict.errors[0]
             where = f"{path}:{error.line}:{error.column}"
             raise UsageError(f"this cannot be stored: {error}", where=where, remedy="give what was admitted")
-        stored[verdict.admitted.key] = verdict.admitted.document
+        stored[verdict.admitted.key] = _count_as_running(verdict.admitted.document, registry, stored)
     return stored
+
+
+def _count_as_running(document: JSON, registry: Registry, stored: Mapping[ObjectKey, JSON]) -> JSON:
+    """Return a job as it is on a cluster while it runs; whatever else, and one that is suspended, as it is."""
+    if document["kind"] != TRAIN_JOB or document["spec"].get("suspend"):
+        return document
+    job = TrainJob.of(document)
+    key = job.spec.runtime_ref.key(job.metadata.namespace)
+    jobset = build_jobset(job, stored.get(key) or registry.store.get(key) or {})
+    counts = {"ready": 1, "active": 1, "succeeded": 0, "failed": 0, "suspended": 0}
+    jobs = [{"name": job["name"], **counts} for job in find(jobset, "spec", "replicatedJobs") or []]
+    return {**document, "status": {"jobsStatus": jobs}}
 
 
 def _parse(source: Input, registry: Registry) -> list[Verdict]:
@@ -93,10 +110,19 @@ def _identify(source: Input, document: Document, registry: Registry) -> Verdict:
     verdict = Verdict(source, document)
     if not isinstance(document.value, dict):
         return _refuse(verdict, [FieldError("", "Invalid value", "this document is not a mapping", stage="parse")])
+    if registry.is_foreign(document.value):
+        return _ignore(verdict)
     try:
         return replace(verdict, key=registry.identify(document.value))
     except ApiError as error:
         return _refuse(verdict, describe_errors(error))
+
+
+def _ignore(verdict: Verdict) -> Verdict:
+    """Accept what the operator passes over, as a directory may hold manifests for others too."""
+    metadata = get_metadata(verdict.value)
+    words = (verdict.value["kind"], metadata.get("namespace") or "", metadata.get("name") or "")
+    return replace(verdict, admitted=Admitted(ObjectKey(*map(str, words)), verdict.value, (IGNORED,)))
 
 
 def _claim_names(verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -126,9 +152,9 @@ def _judge(
     try:
         return replace(verdict, admitted=registry.judge(verdict.value, stored.get(verdict.key), nearer))
     except ApiError as error:
-        return _refuse(verdict, describe_errors(error))
+        return _refuse(verdict, describe_errors(error), error.remedy)
 
 
-def _refuse(verdict: Verdict, errors: Iterable[FieldError]) -> Verdict:
+def _refuse(verdict: Verdict, errors: Iterable[FieldError], remedy: str = "") -> Verdict:
     assert verdict.document is not None
-    return replace(verdict, errors=tuple(locate(errors, verdict.document)))
+    return replace(verdict, errors=tuple(locate(errors, verdict.document)), remedy=remedy)

@@ -2,19 +2,23 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
+from trainlet.admission.admit import REPLACE
 from trainlet.apis.trainer import RUNTIME_KINDS, TRAIN_JOB
-from trainlet.cli.admission import admit_inputs, open_registry
-from trainlet.cli.inputs import read_inputs
-from trainlet.cli.options import add_operator_options, read_settings
+from trainlet.cli.admission import Verdict, admit_inputs, open_registry
+from trainlet.cli.inputs import Input, read_inputs
+from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
 from trainlet.cli.placement import Directory, Placement, split
 from trainlet.cli.resources import KINDS
 from trainlet.cli.verdicts import render_refusals
+from trainlet.documents.edit import set_field
 from trainlet.documents.status_dir import StatusDir
 from trainlet.documents.write import write_atomic
 from trainlet.kube.errors import TrainletError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
+from trainlet.manager import now
 from trainlet.registry import Registry
 from trainlet.settings import Settings
 
@@ -31,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATH",
         help="a file, a directory, or - for standard input",
     )
-    add_operator_options(parser, ("runtime_source",))
+    parser.add_argument(
+        "--replace", action="store_true", help="delete jobs that are there, and make them anew from the manifests"
+    )
+    add_operator_options(parser, ADMISSION_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -39,17 +46,34 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     inputs = read_inputs(args.paths, settings)
     registry = open_registry(settings)
-    verdicts = admit_inputs(inputs, registry, _read_stored(registry, settings))
+    stored = _read_stored(registry, settings)
+    replaced = frozenset(key for key in stored if key.kind == TRAIN_JOB) if args.replace else frozenset()
+    kept = {key: document for key, document in stored.items() if key not in replaced}
+    verdicts = admit_inputs(inputs, registry, kept)
     if refusals := render_refusals(verdicts):
         print("\n".join(refusals), file=sys.stderr)
         print("error: nothing was applied: correct the above", file=sys.stderr)
         return 1
-    if not verdicts:
+    for verdict in verdicts:
+        for warning in verdict.admitted.warnings if verdict.admitted else ():
+            print(f"warning: {warning} ({verdict.input.name}:{verdict.line})", file=sys.stderr)
+    ours = [verdict for verdict in verdicts if verdict.key]
+    if not ours:
         raise UsageError("there is nothing to apply", where=", ".join(args.paths), remedy="give other files")
     directory = _open_directory(settings, registry)
-    placements = [directory.place(source, group) for source, group in split(verdicts)]
-    _copy(placements)
+    marked = [(_mark(source, group, replaced), group) for source, group in split(ours)]
+    _copy([directory.place(source, group) for source, group in marked], replaced)
     return 0
+
+
+def _mark(source: Input, verdicts: Sequence[Verdict], replaced: Collection[ObjectKey]) -> Input:
+    """Give the manifests of replaced jobs the annotation that tells the operator to."""
+    path, stamp = ("metadata", "annotations", REPLACE), now().isoformat(timespec="microseconds")
+    text = source.data.decode("utf-8-sig")
+    for verdict in verdicts:
+        if verdict.key in replaced and verdict.document is not None:
+            text = set_field(text, 0 if source.path is None else verdict.document.index, path, stamp)
+    return replace(source, data=text.encode()) if replaced else source
 
 
 def _read_stored(registry: Registry, settings: Settings) -> dict[ObjectKey, JSON]:
@@ -71,14 +95,14 @@ def _open_directory(settings: Settings, registry: Registry) -> Directory:
         raise UsageError(what, where=str(settings.dir), remedy="make it, or give another with --dir") from None
 
 
-def _copy(placements: Sequence[Placement]) -> None:
+def _copy(placements: Sequence[Placement], replaced: Collection[ObjectKey]) -> None:
     singulars = {kind.kind: kind.full_singular for kind in KINDS}
     # Runtimes first, so that the operator finds them when it sees the jobs.
     for placement in sorted(placements, key=_holds_only_jobs):
         _write(placement)
     for placement in placements:
         for key, change in placement.changes:
-            print(f"{singulars[key.kind]}/{key.name} {change}")
+            print(f"{singulars[key.kind]}/{key.name} {'replaced' if key in replaced else change}")
 
 
 def _holds_only_jobs(placement: Placement) -> bool:

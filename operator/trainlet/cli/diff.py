@@ -94,7 +94,8 @@ def _load(settings: Settings, engine: Engine) -> Registry:
     owners = engine.find_owners(settings.store_id)
     registry.load({(owner.namespace, owner.name): owner.uid for owner in owners})
     excluded = (settings.status_path, settings.workspace_path)
-    FileSource(settings.dir, excluded, registry, status_dir, lambda _: None).take_over()
+    trusting = settings.allow_unsafe_files
+    FileSource(settings.dir, excluded, registry, status_dir, lambda _: None, trusting=trusting).take_over()
     return registry
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainlet.cli.columns import build_header, build_row
 from trainlet.cli.explain import describe_file_error
-from trainlet.cli.options import add_operator_options, read_settings
+from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
 from trainlet.cli.output import OUTPUTS, dump, render, render_rows
 from trainlet.cli.resources import EVENTS, TRAIN_JOBS, Kind, Resource, list_sorted
 from trainlet.cli.table import get_widths, render_table
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("-l", "--selector", default="", help="only what has these labels: a=b, a!=b, a in (b,c), !a")
     add_list_arguments(parser)
-    add_operator_options(parser, ("runtime_source",))
+    add_operator_options(parser, ADMISSION_OPTIONS)
 
 
 def add_list_arguments(parser: argparse.ArgumentParser) -> None:

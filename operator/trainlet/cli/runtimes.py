@@ -2,7 +2,7 @@
 
 import argparse
 
-from trainlet.cli.options import add_operator_options, read_settings
+from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
 from trainlet.cli.output import dump
 from trainlet.cli.resources import KINDS
 from trainlet.cli.table import render_table
@@ -15,7 +15,7 @@ _COLUMNS = ("name", "kind", "namespace", "framework", "policy", "image", "source
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument("-o", "--output", default="", choices=("json", "yaml", "name"), help="for machines")
-    add_operator_options(parser, ("runtime_source",))
+    add_operator_options(parser, ADMISSION_OPTIONS)
 
 
 def run(args: argparse.Namespace) -> int:

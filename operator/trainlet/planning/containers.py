@@ -126,9 +126,15 @@ def _build_labels(site: Site, slot: Slot, record: PodRecord) -> dict[str, str]:
 
 
 def _build_mounts(site: Site, slot: Slot) -> tuple[Mount, ...]:
+    host_paths = {v.name: v.host_path for v in slot.job_spec.template.spec.volumes if v.host_path is not None}
+    mounts = tuple(
+        Mount(host_path.path, mount.mount_path, mount.read_only, host_path.type)
+        for mount in slot.container.volume_mounts
+        if (host_path := host_paths.get(mount.name)) is not None
+    )
     if any(mount.mount_path.rstrip("/") == WORKSPACE for mount in slot.container.volume_mounts):
-        return ()
-    return (Mount(get_workspace(site.job, site.options), WORKSPACE),)
+        return mounts
+    return (*mounts, Mount(get_workspace(site.job, site.options), WORKSPACE))
 
 
 def _build_limits(slot: Slot, options: Options) -> Limits:

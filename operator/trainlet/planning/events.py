@@ -1,8 +1,13 @@
 """What is worth telling of a pass: transitions of nodes, actions, failures and verdicts, as events."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
+from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.kube.merge import find
+from trainlet.kube.meta import JSON, ObjectKey, format_time
 from trainlet.planning.plan import (
     Action,
     CreateContainer,
@@ -19,6 +24,7 @@ from trainlet.planning.reconcile import Draft
 from trainlet.planning.records import PodRecord
 from trainlet.planning.status import FAILED, Verdict
 
+EVENT = "Event"
 NORMAL, WARNING = "Normal", "Warning"
 
 #: The event of an action that worked. Workspaces and kept logs are nobody's news; pulls tell their own story.
@@ -41,6 +47,34 @@ class Note:
     reason: str
     message: str
     series: str = ""
+
+
+def get_event_key(job: ObjectKey, note: Note) -> ObjectKey:
+    """Return the key of the event that a note of a job is, or adds to."""
+    digest = hashlib.sha256(f"{note.reason}/{note.series or note.message}".encode()).hexdigest()[:16]
+    return ObjectKey(EVENT, job.namespace, f"{job.name}.{digest}")
+
+
+def build_event(job: ObjectKey, note: Note, old: JSON | None, now: datetime) -> JSON:
+    """Return the core/v1 Event of a note; `old` is the event of its key that there is already."""
+    time, key = format_time(now), get_event_key(job, note)
+    return {
+        "apiVersion": "v1",
+        "kind": EVENT,
+        "metadata": {
+            "name": key.name,
+            "namespace": key.namespace,
+            "creationTimestamp": find(old, "metadata", "creationTimestamp") or time,
+        },
+        "involvedObject": {"kind": TRAIN_JOB, "namespace": job.namespace, "name": job.name},
+        "type": note.type,
+        "reason": note.reason,
+        "message": note.message,
+        "count": int(find(old, "count") or 0) + 1,
+        "firstTimestamp": find(old, "firstTimestamp") or time,
+        "lastTimestamp": time,
+        "source": {"component": "trainlet"},
+    }
 
 
 def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:

@@ -10,11 +10,16 @@ from trainlet.planning import labels
 
 @dataclass(frozen=True)
 class Mount:
-    """A directory or file of the host (`source`, absolute) seen at `target` in the container."""
+    """A directory or file of the host (`source`, absolute) seen at `target` in the container.
+
+    `host_path_type` is None for what is ours; else the source is a manifest's word (with what must be there, as
+    `hostPath.type` has it) and is followed before it is mounted.
+    """
 
     source: str
     target: str
     read_only: bool = False
+    host_path_type: str | None = None
 
 
 @dataclass(frozen=True)
