@@ -19,7 +19,7 @@ from trainlet.engine.base import ImageMissing, NameTaken, Owner, PullFailed, Sta
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState
-from trainlet.planning.specs import Limits, Mount
+from trainlet.planning.specs import Limits, Mount, Privileges
 from waiting import wait_for
 from workbench import Bench
 
@@ -265,6 +265,33 @@ def test_a_user_the_image_has_not_never_starts(bench: Bench) -> None:
     with pytest.raises(StartFailed, match="numeric") as caught:
         bench.run(bench.spec(SLEEP, user="no-such-user"))
     assert caught.value.exit_code == 128
+
+
+LOOK_AT_PRIVILEGES = """
+status = dict(line.split(":\\t", 1) for line in open("/proc/self/status").read().splitlines() if ":\\t" in line)
+print(status["CapEff"], status["NoNewPrivs"])
+try: open("/made", "w").close(); print("writable")
+except OSError as error: print(error.errno)
+"""
+NO_CAPABILITY, TWO_CAPABILITIES = "0" * 16, f"{1 << 0 | 1 << 1:016x}"  # as linux/capability.h numbers them
+PRIVILEGES = {
+    "none at all": (
+        Privileges(no_new_privileges=True, read_only_root=True, dropped=("ALL",)),
+        NO_CAPABILITY,
+        "1",
+        "30",
+    ),
+    "only two": (Privileges(added=("CHOWN", "DAC_OVERRIDE"), dropped=("ALL",)), TWO_CAPABILITIES, "0", "writable"),
+}
+
+
+@pytest.mark.needs("users")
+@pytest.mark.parametrize(("privileges", "capabilities", "no_new", "root"), PRIVILEGES.values(), ids=PRIVILEGES)
+def test_privileges_are_those_asked_for(
+    bench: Bench, privileges: Privileges, capabilities: str, no_new: str, root: str
+) -> None:
+    seen = bench.output(LOOK_AT_PRIVILEGES, privileges=privileges)
+    assert seen == [f"{capabilities} {no_new}", root]
 
 
 @pytest.mark.needs("users")

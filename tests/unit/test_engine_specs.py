@@ -6,7 +6,7 @@ import pytest
 
 from trainlet.engine import docker_wire, podman_wire
 from trainlet.planning.observed import ContainerState
-from trainlet.planning.specs import ContainerSpec, Limits
+from trainlet.planning.specs import ContainerSpec, Limits, Privileges
 
 
 def spec(**fields: Any) -> ContainerSpec:
@@ -49,6 +49,31 @@ def test_what_is_not_asked_for_is_left_to_the_image_and_the_engine() -> None:
     assert not {"Entrypoint", "Cmd", "User", "WorkingDir", "NetworkingConfig"} & set(docker)
     assert not {"Memory", "NanoCpus", "ShmSize", "NetworkMode", "DeviceRequests"} & set(docker["HostConfig"])
     assert not {"entrypoint", "command", "user", "work_dir", "networks", "resource_limits"} & set(podman)
+
+
+PRIVILEGES: dict[str, tuple[Privileges, Any, Any]] = {
+    "the engine's own": (Privileges(), {}, {}),
+    "all": (Privileges(privileged=True), {"Privileged": True}, {"privileged": True}),
+    "hardly any": (
+        Privileges(no_new_privileges=True, read_only_root=True, added=("CHOWN",), dropped=("ALL",)),
+        {
+            "SecurityOpt": ["no-new-privileges"],
+            "ReadonlyRootfs": True,
+            "CapAdd": ["CHOWN"],
+            "CapDrop": ["ALL"],
+        },
+        {"no_new_privileges": True, "read_only_filesystem": True, "cap_add": ["CHOWN"], "cap_drop": ["ALL"]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("privileges", "docker", "podman"), PRIVILEGES.values(), ids=PRIVILEGES)
+def test_privileges(privileges: Privileges, docker: Any, podman: Any) -> None:
+    spec = ContainerSpec("c", "image", privileges=privileges)
+    plain = ContainerSpec("c", "image")
+    host_config = docker_wire.build_container(spec, "", None)["HostConfig"]
+    assert host_config == docker_wire.build_container(plain, "", None)["HostConfig"] | docker
+    assert podman_wire.build_container(spec, {}, None) == podman_wire.build_container(plain, {}, None) | podman
 
 
 def test_containers_rotate_their_logs_have_an_init_and_are_not_restarted_by_the_engine() -> None:

@@ -42,6 +42,16 @@ FIELDS: dict[str, tuple[JSON, JSON, JSON]] = {
             ]
         },
     ),
+    "init containers by name": (
+        {"initContainers": [{"name": "a", "image": "x"}, {"name": "b", "image": "y"}]},
+        {"initContainers": [{"name": "b", "securityContext": {"runAsUser": 1}}]},
+        {
+            "initContainers": [
+                {"name": "a", "image": "x"},
+                {"name": "b", "image": "y", "securityContext": {"runAsUser": 1}},
+            ]
+        },
+    ),
     "a container that is not there comes first": (
         {"containers": [{"name": "node", "image": "x"}]},
         {"containers": [{"name": "side"}]},
@@ -72,9 +82,12 @@ FIELDS: dict[str, tuple[JSON, JSON, JSON]] = {
         {"volumes": [{"name": "v", "emptyDir": {}, "configMap": {"name": "c"}}]},
     ),
     "secrets and gates by name": (
-        {"imagePullSecrets": [{"name": "a"}], "schedulingGates": [{"name": "a"}]},
+        {"imagePullSecrets": [{"name": "a"}, {"name": "c"}], "schedulingGates": [{"name": "a"}]},
         {"imagePullSecrets": [{"name": "b"}, {"name": "a"}], "schedulingGates": [{"name": "b"}]},
-        {"imagePullSecrets": [{"name": "b"}, {"name": "a"}], "schedulingGates": [{"name": "b"}, {"name": "a"}]},
+        {
+            "imagePullSecrets": [{"name": "b"}, {"name": "a"}, {"name": "c"}],
+            "schedulingGates": [{"name": "b"}, {"name": "a"}],
+        },
     ),
     "tolerations are replaced": (
         {"tolerations": [{"key": "a"}]},

@@ -81,6 +81,87 @@ REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
         build_jobset(pod={"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "c"}}]}),
         [f"{POD}.volumes[1]"],
     ),
+    "environment for other containers": (
+        build_job(),
+        build_runtime(ml_policy={"torch": {"envInjection": {"targets": [{"jobName": "node"}]}}}),
+        build_jobset(),
+        ["spec.runtimeRef.name"],
+    ),
+    "torchtune": (
+        build_job(trainer={"command": ["tune", "run"]}),
+        build_runtime(ml_policy={"torch": {}}),
+        build_jobset(),
+        ["spec.trainer.command"],
+    ),
+    "these words without torch": (
+        build_job(trainer={"command": ["tune", "run"]}),
+        build_runtime(ml_policy={"numNodes": 1}),
+        build_jobset(),
+        [],
+    ),
+    "a host path": (
+        build_job(),
+        build_runtime(),
+        build_jobset(pod={"volumes": [{"name": "a", "hostPath": {"path": "/data"}}]}),
+        [],
+    ),
+    "a part of a volume": (
+        build_job(),
+        build_runtime(),
+        build_jobset(container={"volumeMounts": [{"name": "a", "mountPath": "/x", "subPath": "../.."}]}),
+        [f"{POD}.containers[0].volumeMounts[0].subPath"],
+    ),
+    "security that is carried out": (
+        build_job(),
+        build_runtime(),
+        build_jobset(
+            pod={
+                "securityContext": {
+                    "runAsUser": 1,
+                    "runAsGroup": 1,
+                    "runAsNonRoot": True,
+                    "seccompProfile": {"type": "RuntimeDefault"},
+                }
+            },
+            container={
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "privileged": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }
+            },
+        ),
+        [],
+    ),
+    "security that is not": (
+        build_job(),
+        build_runtime(),
+        build_jobset(
+            pod={"securityContext": {"fsGroup": 1, "seccompProfile": {"type": "Localhost"}}},
+            container={"securityContext": {"seLinuxOptions": {}}},
+        ),
+        [
+            f"{POD}.securityContext.fsGroup",
+            f"{POD}.securityContext.seccompProfile.type",
+            f"{POD}.containers[0].securityContext.seLinuxOptions",
+        ],
+    ),
+    "nobody is root, says the pod, but not who": (
+        build_job(),
+        build_runtime(),
+        build_jobset(pod={"securityContext": {"runAsNonRoot": True}}),
+        [f"{POD}.containers[0].securityContext.runAsNonRoot"],
+    ),
+    "nobody is root, and it is root": (
+        build_job(),
+        build_runtime(),
+        build_jobset(
+            pod={"securityContext": {"runAsUser": 1, "runAsNonRoot": True}},
+            container={"securityContext": {"runAsUser": 0}},
+        ),
+        [f"{POD}.containers[0].securityContext.runAsNonRoot"],
+    ),
     "envFrom": (
         build_job(),
         build_runtime(),

@@ -36,6 +36,7 @@ VECTORS = [
     ({"cpu": "0.7"}, None, "1"),
     ({"cpu": "2500m"}, None, "3"),
     ({"cpu": "0"}, None, "1"),
+    ({"nvidia.com/gpu": 1}, None, "auto"),
     ({"nvidia.com/gpu": 2}, None, "auto"),
     ({"cpu": 6, "nvidia.com/gpu": 2}, None, "auto"),
     ({"cpu": 6}, 3, "3"),

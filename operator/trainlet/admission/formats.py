@@ -23,12 +23,13 @@ _CARD = (
     "4[0-9]{12}(?:[0-9]{3})?|5[1-5][0-9]{14}|6(?:011|5[0-9]{2})[0-9]{12}|3[47][0-9]{13}"
     "|3(?:0[0-5]|[68][0-9])[0-9]{11}|(?:2131|1800|35[0-9]{3})[0-9]{11}"
 )
+# Patterns hold on to what they took (`++`) where a long text could else take long.
 _NAME = "[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
-_QUANTITY = r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?"
+_QUANTITY = r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]++)?"
 
 _CLOCK = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]+)?(?:z|[+-][0-9]{2}:[0-9]{2})")
-_GO_DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
-_SCALA_DURATION = re.compile(r"\s*(?:[0-9]+\s*[A-Za-zµ]+\s*)+", re.ASCII)
+_GO_DURATION = re.compile(r"[-+]?(?:0|(?:(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:ns|us|µs|μs|ms|s|m|h))++)")
+_SCALA_DURATION = re.compile(r"\s*+(?:[0-9]++\s*+[A-Za-zµ]++\s*+)++", re.ASCII)
 _UNIT = re.compile(r"[A-Za-zµ]+")
 _UNITS = frozenset({"ns", "us", "µs", "ms", "s", "m", "h", "hr", "d", "w", "wk"})
 _UNIT_WORDS = ("nano", "micro", "milli", "sec", "min", "hour", "day", "week")
@@ -38,10 +39,11 @@ _X = "[a-zA-Z0-9]"
 _HOSTNAME = re.compile(rf"{_X}-?{_X}*|(?:{_X}(?:[a-zA-Z0-9-]*{_X})?\.)+{_X}(?:-?{_X})+")
 _LONGEST_HOSTNAME, _LONGEST_LABEL = 255, 63
 
-_ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,.\"]+"
-_LOCAL = rf'(?:{_ATOM}(?:\.{_ATOM})*|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])+")'
+_ATOM = r"[^\x00-\x20\x7f()<>\[\]:;@\\,.\"]++"
+_LOCAL = rf'(?:{_ATOM}(?:\.{_ATOM})*|"(?:[^"\\\x00-\x08\x0a-\x1f\x7f]|\\[^\x00-\x08\x0a-\x1f\x7f])++")'
 _ADDRESS = rf"{_LOCAL}@(?:{_ATOM}(?:\.{_ATOM})*|\[[^\[\]\\\x00-\x20]+\])"
-_PHRASE = rf'(?:[ \t]*(?:{_ATOM}\.?|"(?:[^"\\\x00-\x1f]|\\.)*"))*[ \t]*'
+_PHRASE = rf'(?:[ \t]*+(?:{_ATOM}\.?|"(?:[^"\\\x00-\x1f]|\\.)*+"))*+[ \t]*+'
+_EMAIL = re.compile(rf"{_ADDRESS}|{_PHRASE}<{_ADDRESS}>")
 
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _AUTHORITY = re.compile(r"(?:[^@/?#]*@)?(?:\[[0-9A-Fa-f:.]+(?:%25[^\]]+)?\]|[^\s<>\"\[\]^`{|}\\:@/?#]*)(?::[0-9]*)?")
@@ -49,13 +51,16 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9a-fA-F]{2})")
 
 
 def find_format(name: str, value_type: str) -> Predicate | None:
-    """Find the predicate of a format on values of this type; what a type does not know is ignored."""
+    """Find the predicate of a format on values of this type; what a type does not know is ignored.
+
+    Without a type, the value's own decides, and only texts have formats.
+    """
     expected = _NUMERIC.get(name, "string")
-    return FORMATS.get(name.replace("-", "")) if value_type in (expected, "") else None
+    return FORMATS.get(name.replace("-", "")) if (value_type or "string") == expected else None
 
 
-def _matches(pattern: str, flags: re.RegexFlag = re.ASCII) -> Predicate:
-    compiled = re.compile(pattern, flags)
+def _matches(pattern: str) -> Predicate:
+    compiled = re.compile(pattern, re.ASCII)
     return lambda text: compiled.fullmatch(text) is not None
 
 
@@ -173,7 +178,7 @@ FORMATS: dict[str, Predicate] = {
     "datetime": _is_date_time,
     "double": lambda _: True,
     "duration": _is_duration,
-    "email": _matches(rf"[ \t]*(?:{_ADDRESS}|{_PHRASE}<{_ADDRESS}>)[ \t]*", re.UNICODE),
+    "email": lambda text: _EMAIL.fullmatch(text.strip(" \t")) is not None,
     "float": lambda number: abs(number) <= _LARGEST_FLOAT32,
     "hexcolor": _matches(f"#?(?:{_HEX}{{3}}|{_HEX}{{6}})"),
     "hostname": _is_hostname,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
-from trainlet.planning.policies import POLICIES
+from trainlet.planning.policies import POLICIES, torchtune
 
 _KNOWN_POLICIES = frozenset({"numNodes", *POLICIES})
 _ENV_SOURCES = frozenset({"fieldRef"})
@@ -24,11 +24,25 @@ _PLACEMENT = (
     "serviceAccountName",
 )
 #: Fields of a pod and of a container that are not carried out, and that training can do without.
-_POD_EXTRAS = ("dnsConfig", "hostAliases", "runtimeClassName", "shareProcessNamespace", "activeDeadlineSeconds")
+_POD_EXTRAS = (
+    "imagePullSecrets",
+    "dnsConfig",
+    "hostAliases",
+    "runtimeClassName",
+    "shareProcessNamespace",
+    "activeDeadlineSeconds",
+)
 _CONTAINER_EXTRAS = ("livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "volumeDevices")
 #: What a pod may not ask for, because it would believe to have it: the host's namespaces, and any safety.
 _HOST_NAMESPACES = ("hostNetwork", "hostPID", "hostIPC")
-_USER_FIELDS = frozenset({"runAsUser", "runAsGroup"})
+_POD_SECURITY = frozenset({"runAsUser", "runAsGroup", "runAsNonRoot", "seccompProfile"})
+_CONTAINER_SECURITY = _POD_SECURITY | {
+    "allowPrivilegeEscalation",
+    "capabilities",
+    "privileged",
+    "readOnlyRootFilesystem",
+}
+_VOLUMES = frozenset({"emptyDir", "hostPath"})
 _JOBSET_RULES = ("successPolicy", "failurePolicy", "startupPolicy", "volumeClaimPolicies", "ttlSecondsAfterFinished")
 
 
@@ -40,6 +54,11 @@ def find_unsupported(job: JSON, runtime: JSON, jobset: JSON) -> list[FieldError]
         )
         for policy in sorted(set(find(runtime, "spec", "mlPolicy") or {}) - _KNOWN_POLICIES)
     ]
+    torch = find(runtime, "spec", "mlPolicy", "torch")
+    if find(torch, "envInjection", "targets"):
+        errors.append(_refuse("spec.runtimeRef.name", "the runtime has spec.mlPolicy.torch.envInjection; use another"))
+    if torch is not None and find(job, "spec", "trainer", "command") == list(torchtune.COMMAND):
+        errors.append(_refuse("spec.trainer.command", "torchtune is not run yet; give the whole command"))
     if find(job, "spec", "initializer"):
         errors.append(_refuse("spec.initializer", "fetch the data in the training script or put it into the image"))
     for path, rjob in _replicated_jobs(jobset):
@@ -101,21 +120,35 @@ def _judge_pod(path: str, pod: JSON) -> Iterator[FieldError]:
     for name in _HOST_NAMESPACES:
         if pod.get(name):
             yield _refuse(f"{path}.{name}", "leave it out; nodes have a network and processes of their own")
-    yield from _judge_security(f"{path}.securityContext", pod)
+    yield from _judge_security(f"{path}.securityContext", pod, _POD_SECURITY)
     for index, volume in enumerate(pod.get("volumes") or []):
-        if "emptyDir" not in volume:
+        if not _VOLUMES & volume.keys():
             yield _refuse(f"{path}.volumes[{index}]", "use the workspace, which is at /workspace in every node")
     for index, container in enumerate(pod.get("containers") or []):
-        yield from _judge_container(f"{path}.containers[{index}]", container)
+        yield from _judge_container(f"{path}.containers[{index}]", container, pod)
 
 
-def _judge_security(path: str, owner: JSON) -> Iterator[FieldError]:
-    for name in sorted(set(owner.get("securityContext") or {}) - _USER_FIELDS):
-        yield _refuse(f"{path}.{name}", "leave it out; only runAsUser and runAsGroup are carried out")
+def _judge_security(path: str, owner: JSON, known: frozenset[str]) -> Iterator[FieldError]:
+    given = owner.get("securityContext") or {}
+    for name in sorted(given.keys() - known):
+        yield _refuse(f"{path}.{name}", f"leave it out; only {', '.join(sorted(known))} are carried out")
+    if find(given, "seccompProfile", "type") not in (None, "RuntimeDefault"):
+        yield _refuse(f"{path}.seccompProfile.type", "use RuntimeDefault, which every node has")
 
 
-def _judge_container(path: str, container: JSON) -> Iterator[FieldError]:
-    yield from _judge_security(f"{path}.securityContext", container)
+def _judge_user(path: str, container: JSON, pod: JSON) -> Iterator[FieldError]:
+    """Refuse to promise that nobody is root where only the image could tell."""
+    own, all_ = (each.get("securityContext") or {} for each in (container, pod))
+    if own.get("runAsNonRoot", all_.get("runAsNonRoot")) and not own.get("runAsUser", all_.get("runAsUser")):
+        yield _refuse(f"{path}.runAsNonRoot", "say with runAsUser who it is; the image is not asked")
+
+
+def _judge_container(path: str, container: JSON, pod: JSON) -> Iterator[FieldError]:
+    yield from _judge_security(f"{path}.securityContext", container, _CONTAINER_SECURITY)
+    yield from _judge_user(f"{path}.securityContext", container, pod)
+    for index, mount in enumerate(container.get("volumeMounts") or []):
+        if mount.get("subPath") or mount.get("subPathExpr"):
+            yield _refuse(f"{path}.volumeMounts[{index}].subPath", "give the whole path in the volume")
     if container.get("envFrom"):
         yield _refuse(f"{path}.envFrom", "give the variables in env")
     for index, entry in enumerate(container.get("env") or []):

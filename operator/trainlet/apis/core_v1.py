@@ -56,11 +56,22 @@ class Volume(Model):
     host_path: HostPath | None = None
 
 
+class Capabilities(Model):
+    """Linux capabilities without `CAP_`, on top of the engine's own set or taken from it."""
+
+    add: list[str] = []
+    drop: list[str] = []
+
+
 class SecurityContext(Model):
-    """Whom a container runs as."""
+    """Whom a container runs as and what it may do; only the first two are also a pod's."""
 
     run_as_user: int | None = None
     run_as_group: int | None = None
+    privileged: bool = False
+    allow_privilege_escalation: bool = True
+    read_only_root_filesystem: bool = False
+    capabilities: Capabilities = Capabilities()
 
 
 class Container(Model):

@@ -174,14 +174,15 @@ class _Builder:
                 index += 1
 
     def _build_node(self, event: Any, path: Path, depth: int) -> Any:
-        self.positions[path] = (event.start_mark.line + 1, event.start_mark.column + 1)
+        mark = event.start_mark
+        self.positions[path] = (mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             return self._follow(event, depth)
         nodes, deepest = self.nodes, self.deepest
         self.deepest = 0
         self._count(event, 1, depth)
         if isinstance(event, yaml.ScalarEvent):
-            value = self._build_scalar(event)
+            value: Any = self._build_scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             value = self._build_sequence(path, depth)
         else:
@@ -227,8 +228,9 @@ class _Builder:
         return "null" if value is None else str(value)
 
     def _build_scalar(self, event: Any) -> Any:
-        plain = event.implicit[0] and not event.style
-        value = resolve_scalar(event.value) if plain else event.value
+        if event.style or not event.implicit[0]:
+            return event.value
+        value = resolve_scalar(event.value)
         if isinstance(value, float) and not math.isfinite(value):
             raise self._fail(event, f"{_shorten(event.value)} is not a JSON number", "quote it if it is text")
         return value
@@ -243,7 +245,8 @@ class _Builder:
 
     def _count(self, event: Any, nodes: int, depth: int) -> None:
         self.nodes += nodes
-        self.deepest = max(self.deepest, depth)
+        if depth > self.deepest:
+            self.deepest = depth
         if self.nodes > MAX_NODES:
             raise self._fail(event, f"more than {MAX_NODES} values, aliases counted in full", "split the file")
         if depth > MAX_DEPTH:
@@ -294,9 +297,11 @@ def _find_integer(digits: str) -> int | None:
     """Return the 64-bit integer that this is; kubectl reads longer decimal ones as floats and others as text."""
     if len(digits) > _LONGEST_INTEGER:
         return None
-    base = next((base for pattern, base in _INTEGERS if pattern.fullmatch(digits)), None)
-    value = int(digits, base) if base is not None else None
-    return value if value is not None and -(2**63) <= value < 2**63 else None
+    for pattern, base in _INTEGERS:
+        if pattern.fullmatch(digits):
+            value = int(digits, base)
+            return value if -(2**63) <= value < 2**63 else None
+    return None
 
 
 def _read_float(digits: str) -> int | float:

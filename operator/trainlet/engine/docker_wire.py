@@ -7,7 +7,7 @@ from trainlet.engine.explain import find_start_failure
 from trainlet.engine.wire import build_gateway, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
-from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec, Privileges
 
 _LOG = {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "3"}}
 _NVIDIA = "nvidia.com/gpu"
@@ -52,6 +52,7 @@ def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float
         ],
         "ExtraHosts": [f"{name}:{address}" for address, names in spec.hosts for name in names],
         **_build_limits(spec.limits, cpus_at_most),
+        **_build_privileges(spec.privileges),
     }
     if network_id:
         config["NetworkMode"] = network_id
@@ -70,6 +71,17 @@ def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
     if limits.gpus:
         config["DeviceRequests"] = [_build_device_request(limits)]
     return config
+
+
+def _build_privileges(privileges: Privileges) -> JSON:
+    chosen: JSON = {
+        "Privileged": privileges.privileged,
+        "ReadonlyRootfs": privileges.read_only_root,
+        "SecurityOpt": ["no-new-privileges"] if privileges.no_new_privileges else [],
+        "CapAdd": list(privileges.added),
+        "CapDrop": list(privileges.dropped),
+    }
+    return {key: value for key, value in chosen.items() if value}
 
 
 def _build_device_request(limits: Limits) -> JSON:

@@ -6,7 +6,7 @@ from typing import Any
 from trainlet.engine.wire import build_gateway, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
-from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec, Privileges
 
 # One file that starts anew when it is full; as much as Docker keeps in three.
 _LOG = {"driver": "k8s-file", "size": 150 << 20}
@@ -48,6 +48,7 @@ def build_container(spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: 
         "create_working_dir": True,
         **init,
         **_build_limits(spec.limits, cpus_at_most),
+        **_build_privileges(spec.privileges),
     }
     chosen = {
         "entrypoint": spec.command,
@@ -84,6 +85,17 @@ def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
         kind = limits.gpu_resource or _NVIDIA
         fields["devices"] = [{"path": f"{kind}={index}"} for index in range(limits.gpus)]
     return fields
+
+
+def _build_privileges(privileges: Privileges) -> JSON:
+    chosen: JSON = {
+        "privileged": privileges.privileged,
+        "read_only_filesystem": privileges.read_only_root,
+        "no_new_privileges": privileges.no_new_privileges,
+        "cap_add": list(privileges.added),
+        "cap_drop": list(privileges.dropped),
+    }
+    return {key: value for key, value in chosen.items() if value}
 
 
 def build_network(spec: NetworkSpec) -> JSON:

@@ -23,7 +23,7 @@ from trainlet.planning.pods import build_pod_annotations, build_pod_labels, get_
 from trainlet.planning.records import PodRecord
 from trainlet.planning.runtime import TRAINER, count_gpus, find_gpu_resource
 from trainlet.planning.slots import Slot
-from trainlet.planning.specs import ContainerSpec, Limits, Mount, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, Limits, Mount, NetworkSpec, Privileges
 
 WORKSPACE = "/workspace"
 
@@ -73,6 +73,7 @@ def build_container(site: Site, slot: Slot, record: PodRecord) -> ContainerSpec:
         labels=_build_labels(site, slot, record),
         mounts=_build_mounts(site, slot),
         limits=_build_limits(slot, site.options),
+        privileges=_build_privileges(slot),
         user=_build_user(slot),
         working_dir=container.working_dir,
         hostname=slot.hostname[:63],
@@ -149,6 +150,17 @@ def _build_limits(slot: Slot, options: Options) -> Limits:
         shm_bytes=memory_bytes or options.default_shm_bytes,
         gpus=gpus,
         gpu_resource=(find_gpu_resource({**resources.requests, **resources.limits}) or "") if gpus else "",
+    )
+
+
+def _build_privileges(slot: Slot) -> Privileges:
+    own = slot.container.security_context
+    return Privileges(
+        privileged=own.privileged,
+        no_new_privileges=not own.allow_privilege_escalation,
+        read_only_root=own.read_only_root_filesystem,
+        added=tuple(own.capabilities.add),
+        dropped=tuple(own.capabilities.drop),
     )
 
 

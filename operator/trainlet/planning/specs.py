@@ -37,6 +37,17 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Privileges:
+    """What processes may do other than by an engine's default; capabilities are named without `CAP_`."""
+
+    privileged: bool = False
+    no_new_privileges: bool = False
+    read_only_root: bool = False
+    added: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ContainerSpec:
     """One container. `command` and `args` mean what they mean in a pod: ENTRYPOINT and CMD; None keeps the image's.
 
@@ -52,6 +63,7 @@ class ContainerSpec:
     labels: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     limits: Limits = Limits()
+    privileges: Privileges = Privileges()
     user: str | None = None
     working_dir: str | None = None
     hostname: str = ""
