@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,7 +13,10 @@ from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME
 from trainlet.kube.errors import ApiError
 from trainlet.kube.meta import JSON, ObjectKey
+from trainlet.manager import build_rules
 from trainlet.package_data import read_crds
+from trainlet.settings import Settings
+from upstream_crds import write_upstream_crds
 
 RULES = Rules(tuple(map(parse_crd, read_crds())))
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,9 +65,9 @@ def replace_at(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
     return copy
 
 
-def judge(document: JSON, old: JSON | None = None) -> Admitted | ApiError:
+def judge(document: JSON, old: JSON | None = None, rules: Rules = RULES) -> Admitted | ApiError:
     try:
-        return admit(document, old, RULES, RUNTIMES.get, NOW)
+        return admit(document, old, rules, RUNTIMES.get, NOW)
     except ApiError as refusal:
         return refusal
 
@@ -100,3 +104,24 @@ def test_any_update_of_a_job_is_judged(document: JSON) -> None:
     stored = judge(JOB)
     assert isinstance(stored, Admitted)
     judge(document, stored.document)
+
+
+@pytest.fixture(scope="module")
+def upstream_rules(tmp_path_factory: pytest.TempPathFactory) -> Rules:
+    """Return the rules of definitions in the shape of upstream's own files, as --crds takes them."""
+    return build_rules(Settings(crds=write_upstream_crds(tmp_path_factory.mktemp("crds"))))
+
+
+def tell(verdict: Admitted | ApiError) -> object:
+    """Return all that is seen of a verdict."""
+    return (str(verdict), verdict.code, verdict.causes) if isinstance(verdict, ApiError) else verdict
+
+
+@given(document=odd_documents(), is_update=st.booleans())
+def test_definitions_in_upstream_s_shape_give_the_same_verdicts(
+    upstream_rules: Rules, document: JSON, is_update: bool
+) -> None:
+    stored = judge(RUNTIME if document.get("kind") == RUNTIME["kind"] else JOB)
+    assert isinstance(stored, Admitted)
+    old = stored.document if is_update else None
+    assert tell(judge(document, old, upstream_rules)) == tell(judge(document, old))

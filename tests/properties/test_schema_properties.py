@@ -200,7 +200,8 @@ def translate(schema: dict[str, Any]) -> dict[str, Any]:
         plain["items"] = translate(schema["items"])
     plain["properties"] = {name: translate(inner) for name, inner in schema.get("properties", {}).items()}
     extra = schema.get("additionalProperties")
-    plain["additionalProperties"] = translate(extra) if extra else False
+    is_open = bool(schema.get("x-kubernetes-preserve-unknown-fields"))
+    plain["additionalProperties"] = translate(extra) if extra else is_open
     return plain
 
 

@@ -51,8 +51,7 @@ def judge(document: dict[str, Any], crd: Crd = TRAINJOB) -> list[str]:
     return [str(error) for error in find_errors(document, crd)]
 
 
-def test_a_small_trainjob_and_runtime_are_accepted() -> None:
-    assert judge(build_trainjob()) == []
+def test_a_small_runtime_is_accepted() -> None:
     assert judge(build_runtime(image="x", resources={"limits": {"cpu": 2, "memory": "4Gi"}}), RUNTIME) == []
 
 
@@ -296,7 +295,6 @@ def test_the_words_of_a_refusal(schema: dict[str, Any], value: Any, error: str) 
 
 
 EMBEDDED = {"type": "object", "x-kubernetes-embedded-resource": True}
-MUST_BE = "must be of type"
 
 
 @pytest.mark.parametrize(
@@ -319,7 +317,7 @@ MUST_BE = "must be of type"
         (
             {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a/b", "labels": 1}},
             [
-                f'x.metadata.labels: Invalid value: 1: x.metadata.labels in body {MUST_BE} object: "integer"',
+                'x.metadata.labels: Invalid value: 1: x.metadata.labels in body must be of type object: "integer"',
                 "x.metadata.name: Invalid value: \"a/b\": may not contain '/'",
             ],
         ),
