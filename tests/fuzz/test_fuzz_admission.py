@@ -290,21 +290,21 @@ HOSTILE: dict[str, tuple[Callable[[], str | bytes], str]] = {
     ),
     "an alias bomb": (lambda: BOMB[:1024].rpartition("\n")[0], "aliases counted in full"),
     "a merge bomb": (lambda: MERGES, "aliases counted in full"),
-    "unknown keys": (lambda: fill(TRAINER, "    unknown-field-{0:0>30}: 1\n"), "unknown fields are not listed"),
+    "unknown keys": (lambda: fill(TRAINER, "    unknown-field-{0:0>60}: 1\n"), "unknown fields are not listed"),
     "short unknown keys": (lambda: fill(TRAINER, "    k{0}: 1\n"), "split the file"),
     "an unknown key": (lambda: f"{TRAINER}    {'k' * 900}: {'v' * SIZE}\n", "Unknown field"),
     "env entries": (
-        lambda: fill(f"{TRAINER}    env:\n", "    - {{name: A{0}, value: v{0:0>80}}}\n"),
+        lambda: fill(f"{TRAINER}    env:\n", "    - {{name: A{0}, value: v{0:0>200}}}\n"),
         "must have at most 128 items",
     ),
     "env entries of a pod": (
         lambda: fill(
-            f"{HEAD}  runtimePatches:\n  - manager: a/b\n    env:\n", "    - {{name: A{0}, value: v{0:0>80}}}\n"
+            f"{HEAD}  runtimePatches:\n  - manager: a/b\n    env:\n", "    - {{name: A{0}, value: v{0:0>200}}}\n"
         ),
         "Unknown field",
     ),
     "wrong env entries": (
-        lambda: fill(f"{TRAINER}    env:\n", "    - {{name: 1, value: v{0:0>80}}}\n"),
+        lambda: fill(f"{TRAINER}    env:\n", "    - {{name: 1, value: v{0:0>200}}}\n"),
         "errors are not listed",
     ),
     "a text in a pattern field": (
@@ -312,12 +312,12 @@ HOSTILE: dict[str, tuple[Callable[[], str | bytes], str]] = {
         "characters)",
     ),
     "quantities": (
-        lambda: fill(f"{TRAINER}    resourcesPerNode:\n      limits:\n", "        k{0}: 1x{0:0>40}\n"),
+        lambda: fill(f"{TRAINER}    resourcesPerNode:\n      limits:\n", "        k{0}: 1x{0:0>60}\n"),
         "should match",
     ),
     "labels": (
         lambda: fill(
-            f"{HEAD}metadata:\n  name: a\n  labels:\n".replace("metadata: {name: a}\n", ""), "    key-{0:0>40}: '-'\n"
+            f"{HEAD}metadata:\n  name: a\n  labels:\n".replace("metadata: {name: a}\n", ""), "    key-{0:0>55}: '-'\n"
         ),
         "metadata.labels",
     ),

@@ -18,7 +18,7 @@ from trainlet.kube.meta import JSON
 
 MAX_BYTES = 3 << 20  # what an API server takes in one request
 MAX_DEPTH = 100
-MAX_NODES = 100_000  # after aliases are followed, so that an alias bomb counts in full
+MAX_NODES = 50_000  # after aliases are followed, so that an alias bomb counts in full
 MAX_DOCUMENTS = 1000
 MOST_SHOWN = 100  # characters of what is refused
 
@@ -178,6 +178,9 @@ class _Builder:
         self.positions[path] = (mark.line + 1, mark.column + 1)
         if isinstance(event, yaml.AliasEvent):
             return self._follow(event, depth)
+        if isinstance(event, yaml.ScalarEvent) and not event.anchor:  # most of a file, so the shortest way
+            self._count(event, 1, depth)
+            return self._build_scalar(event)
         nodes, deepest = self.nodes, self.deepest
         self.deepest = 0
         self._count(event, 1, depth)
