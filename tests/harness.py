@@ -27,7 +27,7 @@ from trainlet.controller.workqueue import WorkQueue
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.errors import EngineError, TrainletError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
-from trainlet.manager import load_runtimes
+from trainlet.loading import load_runtimes
 from trainlet.package_data import read_crds
 from trainlet.planning.options import Options
 from trainlet.registry import Registry

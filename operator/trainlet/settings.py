@@ -138,6 +138,11 @@ class Settings:
         return hashlib.sha256(str(self.status_path).encode()).hexdigest()[:12]
 
 
+def get_environ() -> Mapping[str, str]:
+    """Return this process's environment."""
+    return os.environ
+
+
 def get_surroundings() -> "Surroundings":
     """Return this process's surroundings."""
     from trainlet.engine.detect import Surroundings  # only verbs that use an engine need it

@@ -13,7 +13,7 @@ from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME
 from trainlet.kube.errors import ApiError
 from trainlet.kube.meta import JSON, ObjectKey
-from trainlet.manager import build_rules
+from trainlet.loading import build_rules
 from trainlet.package_data import read_crds
 from trainlet.settings import Settings
 from upstream_crds import write_upstream_crds

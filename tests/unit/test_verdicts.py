@@ -3,8 +3,8 @@
 import pytest
 
 from trainlet.admission.admit import Admitted
-from trainlet.cli.admission import Verdict
 from trainlet.cli.inputs import Input
+from trainlet.cli.reading import Verdict
 from trainlet.cli.verdicts import (
     COLORFUL,
     PLAIN,

@@ -34,6 +34,7 @@ QUANTITY = (
 )
 # The digits hold on to what they took: without that, a long text takes long.
 _QUANTITY = re.compile(QUANTITY.replace("$", r"\Z").replace("[0-9]+", "[0-9]++").replace("[0-9]*", "[0-9]*+"))
+_PLAIN = frozenset({"type", "description", "default"})
 CLOSE_ENOUGH = 1e-9  # relative, for a float to count as whole in multipleOf
 
 
@@ -59,10 +60,15 @@ def _judge(validator: Validator, value: Any, schema: JSON, step: str | int) -> E
             yield error
 
 
+def _fits_plainly(value: Any, schema: JSON) -> bool:
+    """Tell at once of what is most common: a value of which only the type is said, and that has it."""
+    return schema.keys() <= _PLAIN and "type" in schema and _TYPES[schema["type"]](value)
+
+
 def _check_properties(validator: Validator, properties: JSON, value: Any, _: JSON) -> Errors:
     if isinstance(value, dict):
         for name, item in value.items():
-            if name in properties:
+            if name in properties and not _fits_plainly(item, properties[name]):
                 yield from _judge(validator, item, properties[name], name)
 
 
@@ -145,15 +151,23 @@ def _check_list_type(_: Validator, list_type: str, value: Any, schema: JSON) -> 
     if list_type == "atomic" or not isinstance(value, list):
         return
     keys = schema.get("x-kubernetes-list-map-keys", [])
-    seen: set[str] = set()
+    seen: set[object] = set()
     for index, item in enumerate(value):
         identity = _find_identity(item, keys) if list_type == "map" else item
         if identity is None:
             continue
-        text = render_value(identity)
-        if text in seen:
-            yield ValidationError(text, path=[index])
-        seen.add(text)
+        token = _get_token(identity)
+        if token in seen:
+            yield ValidationError(render_value(identity), path=[index])
+        seen.add(token)
+
+
+def _get_token(value: Any) -> object:
+    """Return something hashable that is equal for equal JSON values, and only for them."""
+    if isinstance(value, dict) and len(value) == 1:
+        [(name, inner)] = value.items()
+        return name, _get_token(inner)
+    return value if isinstance(value, str) else render_value(value).encode()
 
 
 def _check_embedded(validator: Validator, is_set: bool, value: Any, _: JSON) -> Errors:

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from trainlet.apis.core_v1 import EnvVar
 from trainlet.apis.model import Model, ObjectMeta
 from trainlet.kube.meta import JSON, ObjectKey
 
@@ -42,12 +41,12 @@ class Initializer(Model):
 
 
 class Trainer(Model):
-    """What the job overrides of its runtime's trainer. None means not given."""
+    """What the job overrides of its runtime's trainer. None means not given; `env` is only merged, so it stays wire."""
 
     image: str | None = None
     command: list[str] | None = None
     args: list[str] | None = None
-    env: list[EnvVar] = []
+    env: list[JSON] = []
     num_nodes: int | None = None
     num_proc_per_node: int | None = None
     resources_per_node: dict[str, Any] | None = None

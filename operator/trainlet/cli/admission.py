@@ -1,52 +1,25 @@
-"""Files of a command line -> what admission says of each document, by the operator's own rules. Writes nothing.
+"""Parsed files of a command line -> what admission says of each document, by the operator's rules. Writes nothing.
 
 Documents of one call see each other, as in file_source.py: runtimes are admitted first, and of two documents
 with one name the first keeps it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trainlet.admission.admit import Admitted
 from trainlet.apis.trainer import TRAIN_JOB, TrainJob
 from trainlet.cli.inputs import Input, read_inputs
-from trainlet.documents.locate import locate
-from trainlet.documents.parse import Document, ParseError, parse_documents
+from trainlet.cli.reading import Verdict, parse_inputs
 from trainlet.kube.errors import ApiError, FieldError, UsageError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
-from trainlet.manager import build_registry, load_directory
+from trainlet.loading import build_registry, load_directory
 from trainlet.planning.jobset import build_jobset
 from trainlet.registry import Registry, describe_errors
 from trainlet.settings import Settings
 
 IGNORED = "not a kind that trainlet knows: ignored"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What admission says of one document, or of a file that yields none (then `document` is None).
-
-    `key` is None for what names no object of ours; `remedy` says what can be done about all the errors.
-    """
-
-    input: Input
-    document: Document | None = None
-    key: ObjectKey | None = None
-    admitted: Admitted | None = None
-    errors: tuple[FieldError, ...] = ()
-    remedy: str = ""
-
-    @property
-    def value(self) -> JSON:
-        """The document as it is written; empty if it is no mapping."""
-        value = self.document.value if self.document else None
-        return value if isinstance(value, dict) else {}
-
-    @property
-    def line(self) -> int:
-        """Where the document begins, or where the file stops to be readable."""
-        return self.document.line if self.document else (self.errors[0].line or 1)
 
 
 def open_registry(settings: Settings, inputs: Iterable[Input] = ()) -> Registry:
@@ -56,9 +29,9 @@ def open_registry(settings: Settings, inputs: Iterable[Input] = ()) -> Registry:
     return registry
 
 
-def admit_inputs(inputs: Sequence[Input], registry: Registry, stored: Mapping[ObjectKey, JSON]) -> list[Verdict]:
+def admit_inputs(parsed: Sequence[Verdict], registry: Registry, stored: Mapping[ObjectKey, JSON]) -> list[Verdict]:
     """Admit every document in file order, each as an update of the stored object of its name if there is one."""
-    verdicts = _claim_names([verdict for each in inputs for verdict in _parse(each, registry)])
+    verdicts = _claim_names([_identify(verdict, registry) for verdict in parsed])
     nearer = dict(stored)
     judged: dict[int, Verdict] = {}
     for place in sorted(range(len(verdicts)), key=lambda place: _is_job(verdicts[place])):
@@ -71,7 +44,7 @@ def admit_inputs(inputs: Sequence[Input], registry: Registry, stored: Mapping[Ob
 def read_stored(path: str, registry: Registry, settings: Settings) -> dict[ObjectKey, JSON]:
     """Return the objects of a file as a cluster would have them. Raises UsageError for what it would not have."""
     stored: dict[ObjectKey, JSON] = {}
-    for verdict in admit_inputs(read_inputs([path], settings), registry, {}):
+    for verdict in admit_inputs(parse_inputs(read_inputs([path], settings)), registry, {}):
         if verdict.admitted is None:
             error = verdict.errors[0]
             where = f"{path}:{error.line}:{error.column}"
@@ -92,30 +65,15 @@ def _count_as_running(document: JSON, registry: Registry, stored: Mapping[Object
     return {**document, "status": {"jobsStatus": jobs}}
 
 
-def _parse(source: Input, registry: Registry) -> list[Verdict]:
-    if source.problem:
-        return [_refuse_file(source, FieldError("", "Invalid value", source.problem, stage="parse", line=1, column=1))]
-    try:
-        documents = parse_documents(source.data)
-    except ParseError as error:
-        return [_refuse_file(source, error.to_field_error())]
-    return [_identify(source, document, registry) for document in documents]
-
-
-def _refuse_file(source: Input, error: FieldError) -> Verdict:
-    return Verdict(source, errors=(error,))
-
-
-def _identify(source: Input, document: Document, registry: Registry) -> Verdict:
-    verdict = Verdict(source, document)
-    if not isinstance(document.value, dict):
-        return _refuse(verdict, [FieldError("", "Invalid value", "this document is not a mapping", stage="parse")])
-    if registry.is_foreign(document.value):
+def _identify(verdict: Verdict, registry: Registry) -> Verdict:
+    if verdict.errors:
+        return verdict
+    if registry.is_foreign(verdict.value):
         return _ignore(verdict)
     try:
-        return replace(verdict, key=registry.identify(document.value))
+        return replace(verdict, key=registry.identify(verdict.value))
     except ApiError as error:
-        return _refuse(verdict, describe_errors(error))
+        return verdict.refuse(describe_errors(error))
 
 
 def _ignore(verdict: Verdict) -> Verdict:
@@ -137,7 +95,7 @@ def _claim_names(verdicts: Sequence[Verdict]) -> list[Verdict]:
 def _refuse_name(verdict: Verdict, owner: Verdict) -> Verdict:
     name = get_metadata(verdict.value).get("name")
     detail = f"{owner.key} is already defined in {owner.input.name}, line {owner.line}: rename one of them"
-    return _refuse(verdict, [FieldError("metadata.name", "Duplicate value", detail, name, stage="parse")])
+    return verdict.refuse([FieldError("metadata.name", "Duplicate value", detail, name, stage="parse")])
 
 
 def _is_job(verdict: Verdict) -> bool:
@@ -152,9 +110,4 @@ def _judge(
     try:
         return replace(verdict, admitted=registry.judge(verdict.value, stored.get(verdict.key), nearer))
     except ApiError as error:
-        return _refuse(verdict, describe_errors(error), error.remedy)
-
-
-def _refuse(verdict: Verdict, errors: Iterable[FieldError], remedy: str = "") -> Verdict:
-    assert verdict.document is not None
-    return replace(verdict, errors=tuple(locate(errors, verdict.document)), remedy=remedy)
+        return verdict.refuse(describe_errors(error), error.remedy)

@@ -7,10 +7,11 @@ from dataclasses import replace
 
 from trainlet.admission.admit import REPLACE
 from trainlet.apis.trainer import RUNTIME_KINDS, TRAIN_JOB
-from trainlet.cli.admission import Verdict, admit_inputs, open_registry
+from trainlet.cli.admission import admit_inputs, open_registry
 from trainlet.cli.inputs import Input, read_inputs
 from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
 from trainlet.cli.placement import Directory, Placement, split
+from trainlet.cli.reading import Verdict, parse_inputs
 from trainlet.cli.resources import KINDS
 from trainlet.cli.verdicts import render_refusals
 from trainlet.documents.edit import set_field
@@ -18,7 +19,7 @@ from trainlet.documents.status_dir import StatusDir
 from trainlet.documents.write import write_atomic
 from trainlet.kube.errors import TrainletError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
-from trainlet.manager import now
+from trainlet.loading import now
 from trainlet.registry import Registry
 from trainlet.settings import Settings
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     stored = _read_stored(registry, settings)
     replaced = frozenset(key for key in stored if key.kind == TRAIN_JOB) if args.replace else frozenset()
     kept = {key: document for key, document in stored.items() if key not in replaced}
-    verdicts = admit_inputs(inputs, registry, kept)
+    verdicts = admit_inputs(parse_inputs(inputs), registry, kept)
     if refusals := render_refusals(verdicts):
         print("\n".join(refusals), file=sys.stderr)
         print("error: nothing was applied: correct the above", file=sys.stderr)

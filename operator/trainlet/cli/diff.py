@@ -15,7 +15,8 @@ from trainlet.engine.base import Engine
 from trainlet.engine.detect import find_engine
 from trainlet.kube.errors import ApiError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
-from trainlet.manager import build_options, build_registry, now
+from trainlet.loading import build_registry, now
+from trainlet.manager import build_options
 from trainlet.planning.observed import ImageState, Observed, ObservedImage
 from trainlet.planning.options import Options
 from trainlet.planning.plan import Plan

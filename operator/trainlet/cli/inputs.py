@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainlet.documents.parse import MAX_BYTES
 from trainlet.documents.scan import find_manifests
 from trainlet.kube.errors import UsageError
 from trainlet.settings import Settings
@@ -27,8 +28,9 @@ class Input:
 
     def get_line(self, number: int) -> str:
         """Return a line (1-based) of the text, or an empty one."""
-        lines = self.data.decode("utf-8-sig", errors="replace").split("\n")
-        return lines[number - 1].rstrip("\r") if 0 < number <= len(lines) else ""
+        lines = self.data.split(b"\n", max(number, 0))
+        line = lines[number - 1] if 0 < number <= len(lines) else b""
+        return line.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").rstrip("\r")
 
 
 def read_inputs(paths: Sequence[str], settings: Settings) -> list[Input]:
@@ -55,8 +57,9 @@ def _list_names(path: str, settings: Settings) -> list[str]:
 
 def _read(name: str) -> Input:
     if name == STDIN:
-        return Input(name, sys.stdin.buffer.read())
+        return Input(name, sys.stdin.buffer.read(MAX_BYTES + 1))
     try:
-        return Input(name, Path(name).read_bytes())
+        with Path(name).open("rb") as file:
+            return Input(name, file.read(MAX_BYTES + 1))  # what is larger is refused
     except OSError as error:
         return Input(name, problem=error.strerror or str(error))

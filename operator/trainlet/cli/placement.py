@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from trainlet.cli.admission import Verdict
 from trainlet.cli.inputs import Input
+from trainlet.cli.reading import Verdict
 from trainlet.documents.parse import ParseError, parse_documents
 from trainlet.documents.scan import is_manifest_name, scan_directory
 from trainlet.kube.errors import ApiError, UsageError

@@ -7,14 +7,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, fields
 
 from trainlet.apis.trainer import TRAIN_JOB, RuntimeRef
-from trainlet.cli.admission import Verdict, admit_inputs, open_registry
+from trainlet.cli.admission import admit_inputs, open_registry
 from trainlet.cli.inputs import read_inputs
 from trainlet.cli.options import add_operator_options, read_settings
 from trainlet.cli.output import dump
+from trainlet.cli.reading import Verdict, parse_inputs
 from trainlet.cli.verdicts import render_refusals
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
-from trainlet.manager import build_options, now
+from trainlet.loading import now
+from trainlet.manager import build_options
 from trainlet.planning.plan import render_plan
 from trainlet.planning.preview import NO_UID, Preview, build_preview
 from trainlet.planning.specs import ContainerSpec, Limits
@@ -34,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     inputs = read_inputs(args.paths, settings)
     registry = open_registry(settings, inputs)
-    verdicts = admit_inputs(inputs, registry, {})
+    verdicts = admit_inputs(parse_inputs(inputs), registry, {})
     previews = list(_preview(verdicts, registry, settings))
     if args.output:
         print(dump([_write(key, preview) for key, preview in previews], args.output))

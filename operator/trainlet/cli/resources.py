@@ -98,7 +98,7 @@ def _list_parts(part: str) -> Lister:
 
 def _list_runtimes(kind: str) -> Lister:
     def list_kind(settings: Settings, namespace: str | None) -> Iterator[Resource]:
-        from trainlet.manager import list_runtimes  # heavy, and only runtimes need it
+        from trainlet.loading import list_runtimes  # heavy, and only runtimes need it
 
         for source, runtime in list_runtimes(settings):
             resource = Resource(runtime, source=source)

@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the runtimes."""
-    from trainlet.manager import list_runtimes
+    from trainlet.loading import list_runtimes
 
     rows = sorted((_describe(file, runtime) for file, runtime in list_runtimes(read_settings(args))), key=_get_order)
     if args.output == "name":

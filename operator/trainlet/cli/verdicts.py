@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from trainlet.cli.admission import Verdict
+from trainlet.cli.reading import Verdict
 from trainlet.documents.locate import write_errors
 from trainlet.kube.errors import FieldError
 from trainlet.kube.meta import JSON, get_metadata

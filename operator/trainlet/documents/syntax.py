@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from trainlet.documents.parse import join_surrogates
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -45,7 +47,7 @@ class Section:
 
 def read_sections(text: str) -> list[Section]:
     """Return the documents of a text, those that hold nothing too. Raises yaml.YAMLError."""
-    events: Iterator[Any] = iter(yaml.parse(text, Loader=_Loader))
+    events: Iterator[Any] = iter(yaml.parse(join_surrogates(text), Loader=_Loader))
     found = [_read_document(text, event, events) for event in events if isinstance(event, yaml.DocumentStartEvent)]
     starts = [0, *(start for start, _, _ in found[1:])]
     ends = [*starts[1:], len(text)]

@@ -59,9 +59,6 @@ def _override_trainer(job: TrainJob, info: Info) -> Info:
 
 
 def _build_override(trainer: Trainer) -> Callable[[JSON], JSON]:
-    # The wire form, so that sources and unknown fields of an env entry survive.
-    env: list[JSON] = [e.model_dump(by_alias=True, exclude_unset=True) for e in trainer.env]
-
     def edit(container: JSON) -> JSON:
         edited = dict(container)
         if trainer.image is not None:
@@ -70,8 +67,8 @@ def _build_override(trainer: Trainer) -> Callable[[JSON], JSON]:
             edited["command"] = trainer.command
         if trainer.args is not None:
             edited["args"] = trainer.args
-        if env:
-            edited["env"] = upsert(container.get("env") or [], env)
+        if trainer.env:
+            edited["env"] = upsert(container.get("env") or [], trainer.env)
         return edited
 
     return edit

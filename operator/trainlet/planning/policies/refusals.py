@@ -19,10 +19,8 @@ def forbid(path: str, detail: str) -> FieldError:
 def refuse_reserved(job: TrainJob, reserved: Container[str]) -> list[FieldError]:
     """Refuse environment of the trainer that the policy sets itself: one error that names them all."""
     given = job.spec.trainer.env if job.spec.trainer else []
-    names = sorted({env.name for env in given if env.name in reserved})
+    names = sorted({env["name"] for env in given if env["name"] in reserved})
     if not names:
         return []
     detail = f"must not have reserved envs, invalid envs configured: [{' '.join(names)}]"
-    # The wire form: upstream shows the whole list, values and sources included.
-    value = [env.model_dump(by_alias=True, exclude_unset=True) for env in given]
-    return [invalid("spec.trainer.env", value, detail)]
+    return [invalid("spec.trainer.env", given, detail)]  # upstream shows the whole list

@@ -12,7 +12,7 @@ def validate(job: TrainJob, info: Info) -> list[FieldError]:  # noqa: ARG001 - t
     """Refuse environment that is the tracker's, each entry by its place."""
     given = job.spec.trainer.env if job.spec.trainer else []
     return [
-        forbid(f"spec.trainer.env[{index}]", f"{env.name} is reserved for the XGBoost runtime")
+        forbid(f"spec.trainer.env[{index}]", f"{env['name']} is reserved for the XGBoost runtime")
         for index, env in enumerate(given)
-        if env.name in RESERVED
+        if env["name"] in RESERVED
     ]
