@@ -174,7 +174,7 @@ def test_no_text_takes_long(name: str) -> None:
     start = time.process_time()
     for text in LONG:
         FORMATS[name.replace("-", "")](text)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10  # a hang is what this is about
 
 
 def test_every_format_is_in_the_table() -> None:

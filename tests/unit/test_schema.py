@@ -372,7 +372,7 @@ def test_what_is_huge_is_judged_at_once(schema: dict[str, Any], value: Any) -> N
     document, crd = {"x": value}, build_crd(schema)
     start = time.process_time()
     validate_schema(document, crd)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 5  # a hang is what this is about
 
 
 @pytest.mark.parametrize(

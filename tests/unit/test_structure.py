@@ -227,7 +227,7 @@ def test_rubbish_takes_no_time(trainer: JSON) -> None:
     document = build_trainjob(trainer=trainer)
     start = time.process_time()
     _, unknown = complete(document, TRAINJOB)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 5  # a hang is what this is about
     assert len(unknown) >= MOST_ERRORS
 
 

@@ -6,7 +6,7 @@ resolve their links.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from trainlet.admission.security_checks import (
@@ -88,7 +88,7 @@ def _walk(value: object, path: Sequence[str], at: str) -> Iterator[tuple[str, ob
         for index, item in enumerate(value if isinstance(value, list) else ()):
             yield from _walk(item, path[1:], f"{at}[{index}]")
     else:
-        below = value.get(path[0]) if isinstance(value, Mapping) else None
+        below = value.get(path[0]) if isinstance(value, dict) else None
         yield from _walk(below, path[1:], f"{at}.{path[0]}")
 
 
@@ -113,7 +113,7 @@ def _judge_volume(
     path: str, volume: object, level: str, roots: Sequence[tuple[str, ...]], allowed: str
 ) -> Iterator[FieldError]:
     """Judge every source of a volume, also where it has more than the one that it should have."""
-    sources = {key: value for key, value in volume.items() if key != "name"} if isinstance(volume, Mapping) else {}
+    sources = {key: value for key, value in volume.items() if key != "name"} if isinstance(volume, dict) else {}
     for kind, source in sources.items():
         if source is None:
             continue

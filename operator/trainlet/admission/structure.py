@@ -65,7 +65,9 @@ class _Walk:
         for name, item in value.items():
             item_schema, item_path = known.get(name, extra), f"{path}.{name}" if path else name
             if item_schema is not None:
-                if item is not None or item_schema.get("nullable"):
+                if isinstance(item, str | int | float):
+                    completed[name] = item  # as most are
+                elif item is not None or item_schema.get("nullable"):
                     completed[name] = self.complete(item, item_schema, item_path)
                 elif "default" in item_schema:
                     completed[name] = _build_default(item_schema)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from trainlet.documents.parse import MAX_BYTES
@@ -21,7 +22,7 @@ class Input:
     data: bytes = b""
     problem: str = ""
 
-    @property
+    @cached_property
     def path(self) -> Path | None:
         """Where it is, absolute and without links; None for standard input."""
         return None if self.name == STDIN else Path(self.name).resolve()

@@ -43,18 +43,19 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """One document of a file. `positions` gives line and column (1-based) of every value by its path."""
+    """One document of a file. `marks` are the parser's own, of every value by its path; read few of very many."""
 
     index: int
     line: int
     value: Any
-    positions: dict[Path, tuple[int, int]] = field(repr=False, compare=False)
+    marks: dict[Path, Any] = field(repr=False, compare=False)
 
     def find_position(self, path: Path) -> tuple[int, int]:
-        """Return where the value at this path stands, or its nearest parent."""
-        while path and path not in self.positions:
+        """Return line and column (1-based) of the value at this path, or of its nearest parent."""
+        while path and path not in self.marks:
             path = path[:-1]
-        return self.positions.get(path, (self.line, 1))
+        mark = self.marks.get(path)
+        return (mark.line + 1, mark.column + 1) if mark else (self.line, 1)
 
 
 def parse_documents(data: bytes) -> list[Document]:
@@ -140,7 +141,7 @@ class _Builder:
         self.nodes = 0
         self.deepest = 0
         self.anchors: dict[str, _Anchor] = {}
-        self.positions: dict[Path, tuple[int, int]] = {}
+        self.marks: dict[Path, Any] = {}
 
     @staticmethod
     def _read(text: str) -> Iterator[Any]:
@@ -167,15 +168,14 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 if index >= MAX_DOCUMENTS:
                     raise self._fail(event, f"more than {MAX_DOCUMENTS} documents in one file", "split the file")
-                self.anchors, self.positions = {}, {}
+                self.anchors, self.marks = {}, {}
                 first = next(self.events)
                 value = self._build_node(first, (), 0)
-                yield Document(index, first.start_mark.line + 1, value, self.positions)
+                yield Document(index, first.start_mark.line + 1, value, self.marks)
                 index += 1
 
     def _build_node(self, event: Any, path: Path, depth: int) -> Any:
-        mark = event.start_mark
-        self.positions[path] = (mark.line + 1, mark.column + 1)
+        self.marks[path] = event.start_mark
         if isinstance(event, yaml.AliasEvent):
             return self._follow(event, depth)
         if isinstance(event, yaml.ScalarEvent) and not event.anchor:  # most of a file, so the shortest way

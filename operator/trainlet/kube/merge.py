@@ -29,5 +29,5 @@ def find(document: Any, *path: str | int) -> Any:
         if isinstance(step, int):
             document = document[step] if isinstance(document, list) and step < len(document) else None
         else:
-            document = document.get(step) if isinstance(document, Mapping) else None
+            document = document.get(step) if isinstance(document, dict) else None
     return document
