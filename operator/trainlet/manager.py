@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -22,11 +22,13 @@ from trainlet.controller.logs import LogKeeper
 from trainlet.controller.reconciler import OWNER, Reconciler
 from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workqueue import WorkQueue
+from trainlet.documents.scan import scan_directory
 from trainlet.documents.status_dir import StatusDir, build_write_error
-from trainlet.engine.base import Engine
+from trainlet.engine.base import Engine, Owner
 from trainlet.kube.errors import ApiError, TrainletError, UsageError
 from trainlet.kube.meta import ObjectKey, get_metadata
 from trainlet.loading import build_registry, now
+from trainlet.planning import labels
 from trainlet.planning.events import Note
 from trainlet.planning.options import Options
 from trainlet.planning.reconcile import find_images
@@ -79,6 +81,7 @@ class Manager:
     def start(self) -> None:
         """Take up what is on disk and on the engine, then start all threads."""
         owners = self._engine.find_owners(self._settings.store_id)
+        self._refuse_to_forget(owners)
         self.registry.load({(owner.namespace, owner.name): owner.uid for owner in owners})
         self._files.start()
         known = {get_metadata(job).get("uid") for job in self.registry.store.list(TRAIN_JOB)}
@@ -88,6 +91,22 @@ class Manager:
         self._wake_all()
         self._engine_source.start()
         self._controller.start()
+
+    def _refuse_to_forget(self, owners: Collection[Owner]) -> None:
+        """Raise TrainletError where nothing is known of jobs that the engine has: a disk may not be mounted yet.
+
+        To go on would remove them, and make them anew, from the beginning, when the disk is there.
+        """
+        if not owners or any(self._status_dir.read_jobs()):
+            return
+        excluded = frozenset({self._settings.status_path, self._settings.workspace_path})
+        if scan_directory(self._settings.dir, excluded).files:
+            return
+        remedy = (
+            f"mount its disk; if they are to go, remove what has the label {labels.STORE}={self._settings.store_id}"
+        )
+        what = f"the directory is empty, and {self._engine.name} has {len(owners)} jobs of it"
+        raise TrainletError(what, where=str(self._settings.dir), remedy=remedy)
 
     def stop(self) -> None:
         """End all threads; containers are left running."""

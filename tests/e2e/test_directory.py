@@ -163,6 +163,27 @@ def test_a_file_system_that_is_mounted_over_the_directory_ends_no_job(process_wo
     assert get_uid(world, "job") == uid
 
 
+def test_an_empty_directory_whose_jobs_run_is_not_believed_at_the_start(process_world: World) -> None:
+    world = process_world
+    world.start()
+    drop_long(world, "job")
+    uid = get_uid(world, "job")
+    world.kill()
+    away = world.jobs.rename(world.base / "away")
+    world.jobs.mkdir()
+    refused = world.start()
+    assert refused.wait(30) == 4
+    assert "mount its disk" in world.log.read_text()
+    assert len(world.observe(uid).containers) == 1
+    (world.jobs / "status").rename(world.base / "stray")
+    world.jobs.rmdir()
+    away.rename(world.jobs)
+    world.start()
+    let_go(world)
+    assert_completes(world, "job")
+    assert get_uid(world, "job") == uid
+
+
 def enter(operator: subprocess.Popen[bytes], *command: str) -> None:
     """Run a command in the operator's namespaces."""
     target = ["nsenter", "--target", str(operator.pid), "--user", "--mount", "--preserve-credentials"]
