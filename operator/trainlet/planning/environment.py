@@ -4,8 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 
 from trainlet.apis.core_v1 import EnvVar
+from trainlet.kube.meta import JSON
+from trainlet.planning import labels
 
 MASTER_PORT = 29500
+#: Where a container's environment has the index of its pod from, in the words of a template.
+COMPLETION_INDEX: JSON = {"fieldRef": {"fieldPath": f"metadata.annotations['{labels.COMPLETION_INDEX}']"}}
 # A reference ends at the first bracket, whatever is before it: `$(date $(RANK))` is one, to nothing, and stays.
 _REFERENCE = re.compile(r"\$\$|\$\(([^)]*)\)")
 

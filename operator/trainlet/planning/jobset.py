@@ -1,13 +1,12 @@
 """`Info` -> the JobSet that the upstream controller would apply (kubeflow/trainer plugins/jobset/builder.go)."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from trainlet.apis.trainer import API_VERSION, JOBSET_API_VERSION, TRAIN_JOB, Trainer, TrainJob
 from trainlet.kube.merge import find, put, upsert
 from trainlet.kube.meta import JSON
 from trainlet.planning.policies import get_policy
-from trainlet.planning.runtime import NODE_CONTAINER, TRAINER, Info, PodSet, build_info
+from trainlet.planning.runtime import TRAINER, Info, PodSet, build_info
 
 ANCESTORS = frozenset({TRAINER, "dataset-initializer", "model-initializer"})
 
@@ -53,9 +52,7 @@ def _override_trainer(job: TrainJob, info: Info) -> Info:
     trainer = job.spec.trainer
     if trainer is None:
         return info
-    edit = _build_override(trainer)
-    sets = (p.with_container(NODE_CONTAINER, edit) if p.ancestor == TRAINER else p for p in info.pod_sets)
-    return replace(info, pod_sets=tuple(sets))
+    return info.with_nodes(_build_override(trainer))
 
 
 def _build_override(trainer: Trainer) -> Callable[[JSON], JSON]:

@@ -4,20 +4,22 @@ Follows kubeflow/trainer pkg/runtime/runtime.go and pkg/runtime/core/trainingrun
 the job's snapshot of it: what the live runtime became since does not matter.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from trainlet.apis.core_v1 import Container, ResourceRequirements
 from trainlet.apis.trainer import TrainJob
-from trainlet.kube.merge import find, put
+from trainlet.kube.merge import find, put, upsert
 from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import round_up
 from trainlet.planning import labels
+from trainlet.planning.environment import MASTER_PORT
 from trainlet.planning.patches import apply_patches
 
 TRAINER = "trainer"
 #: The container that the trainer's overrides go to, in the replicated job with ancestor `trainer`.
 NODE_CONTAINER = "node"
+_POD = ("template", "spec", "template", "spec")
 
 
 @dataclass(frozen=True)
@@ -37,18 +39,22 @@ class PodSet:
     @property
     def containers(self) -> list[JSON]:
         """The wire containers of the pod template."""
-        return find(self.wire, "template", "spec", "template", "spec", "containers") or []
+        return find(self.wire, *_POD, "containers") or []
 
     @property
     def init_containers(self) -> list[JSON]:
         """The wire init containers of the pod template."""
-        return find(self.wire, "template", "spec", "template", "spec", "initContainers") or []
+        return find(self.wire, *_POD, "initContainers") or []
 
     def with_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
         """Return the pod set with the containers of this name edited."""
         containers = [edit(c) if c.get("name") == name else c for c in self.containers]
-        path = ("template", "spec", "template", "spec", "containers")
-        return replace(self, wire=put(self.wire, path, containers))
+        return replace(self, wire=put(self.wire, (*_POD, "containers"), containers))
+
+    def with_init_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
+        """Return the pod set with the init containers of this name edited."""
+        containers = [edit(c) if c.get("name") == name else c for c in self.init_containers]
+        return replace(self, wire=put(self.wire, (*_POD, "initContainers"), containers))
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,11 @@ class Info:
         """The first pod set that serves the trainer step."""
         return next((p for p in self.pod_sets if p.ancestor == TRAINER), None)
 
+    @property
+    def nodes(self) -> int:
+        """The number of the trainer's pods; upstream counts one where no pod set serves that step."""
+        return self.trainer.count if self.trainer else 1
+
     def find_pod_set(self, name: str) -> PodSet | None:
         """Return the pod set of the replicatedJob with this name."""
         return next((p for p in self.pod_sets if p.name == name), None)
@@ -73,6 +84,11 @@ class Info:
         """Return the record with the first trainer pod set edited."""
         trainer = self.trainer
         return replace(self, pod_sets=tuple(edit(p) if p is trainer else p for p in self.pod_sets))
+
+    def with_nodes(self, edit: Callable[[JSON], JSON]) -> "Info":
+        """Return the record with the node container of every trainer pod set edited."""
+        sets = (p.with_container(NODE_CONTAINER, edit) if p.ancestor == TRAINER else p for p in self.pod_sets)
+        return replace(self, pod_sets=tuple(sets))
 
 
 def build_info(job: TrainJob, runtime: JSON) -> Info:
@@ -87,6 +103,30 @@ def build_info(job: TrainJob, runtime: JSON) -> Info:
         pod_sets=tuple(_start_pod_set(rjob, ml_policy) for rjob in replicated),
     )
     return _merge_resources(job, info)
+
+
+def add_settings(job: TrainJob, info: Info, environment: Sequence[JSON]) -> Info:
+    """Add a policy's environment and the rendezvous port to the node container of the first trainer.
+
+    The job's own entries win over the policy's, and those over the runtime's. A job without `spec.trainer`
+    gets neither, as upstream.
+    """
+    trainer = job.spec.trainer
+    if trainer is None:
+        return info
+    kept = {entry.get("name") for entry in trainer.env}
+    added = [entry for entry in environment if entry["name"] not in kept]
+
+    def edit(container: JSON) -> JSON:
+        env = upsert(container.get("env") or [], added)
+        return {**container, "env": env, "ports": _add_port(container.get("ports") or [])}
+
+    return info.with_trainer(lambda pod_set: pod_set.with_container(NODE_CONTAINER, edit))
+
+
+def get_leader(job: TrainJob) -> str:
+    """Return the name that all nodes meet at; `node` and the subdomain are not the template's, as upstream."""
+    return f"{job.metadata.name}-{NODE_CONTAINER}-0-0.{job.metadata.name}"
 
 
 def get_node_resources(job: TrainJob, info: Info) -> ResourceRequirements:
@@ -136,7 +176,12 @@ def _merge_resources(job: TrainJob, info: Info) -> Info:
                 resources[key] = {**(resources.get(key) or {}), **wanted[key]}
         return {**container, "resources": resources}
 
-    return replace(
-        info,
-        pod_sets=tuple(p.with_container(NODE_CONTAINER, merge) if p.ancestor == TRAINER else p for p in info.pod_sets),
-    )
+    return info.with_nodes(merge)
+
+
+def _add_port(ports: Sequence[JSON]) -> list[JSON]:
+    """Put the rendezvous port in the place of itself or of a port without a name, as upstream, or at the end."""
+    port: JSON = {"containerPort": MASTER_PORT}
+    same = (n for n, p in enumerate(ports) if p.get("containerPort") == MASTER_PORT or p.get("name") is None)
+    place = next(same, len(ports))
+    return [*ports[:place], port, *ports[place + 1 :]]

@@ -32,7 +32,7 @@ RULES: dict[str, Rules] = {"torch": torch, "mpi": mpi, "jax": jax, "xgboost": xg
 #: By the key under `spec.podGroupPolicy`.
 POD_GROUP_RULES: dict[str, Rules] = {"volcano": volcano}
 #: Those of the machine-learning policies that can be built.
-POLICIES: dict[str, Policy] = {"torch": torch}
+POLICIES: dict[str, Policy] = {"torch": torch, "jax": jax, "xgboost": xgboost}
 
 
 def find_rules(info: Info) -> list[Rules]:
@@ -43,4 +43,4 @@ def find_rules(info: Info) -> list[Rules]:
 
 def get_policy(info: Info) -> Policy:
     """Return the policy to build the runtime with; one without any is plain."""
-    return next((policy for key, policy in POLICIES.items() if key in info.ml_policy), plain)
+    return next((policy for key, policy in POLICIES.items() if info.ml_policy.get(key) is not None), plain)

@@ -1,80 +1,107 @@
 """The torch policy: what torchrun needs (kubeflow/trainer plugins/torch)."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from trainlet.apis.trainer import TorchPolicy, TrainJob
-from trainlet.kube.errors import FieldError
+from trainlet.kube.errors import ApiError, FieldError
 from trainlet.kube.merge import upsert
 from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import round_up
+from trainlet.planning.environment import COMPLETION_INDEX, MASTER_PORT
 from trainlet.planning.policies import plain, torchtune
 from trainlet.planning.policies.refusals import invalid, refuse_reserved
-from trainlet.planning.runtime import NODE_CONTAINER, Info, count_gpus, get_node_resources
+from trainlet.planning.runtime import Info, PodSet, add_settings, count_gpus, get_leader, get_node_resources
 
-MASTER_PORT = 29500
-INDEX_FIELD = "metadata.annotations['batch.kubernetes.io/job-completion-index']"
 RESERVED = frozenset({"PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE"})
+#: What torchtune is told by its command instead.
+_MASTER = frozenset({"PET_MASTER_ADDR", "PET_MASTER_PORT"})
 
 
 def validate(job: TrainJob, info: Info) -> list[FieldError]:
     """Refuse environment that is torchrun's, injection into containers that are not there, and torchtune's rules."""
-    trainer = job.spec.trainer
-    errors = [*refuse_reserved(job, RESERVED), *_judge_injection(job, info)]
-    if trainer is not None and tuple(trainer.command or ()) == torchtune.COMMAND:
-        errors += torchtune.validate(job, trainer, info)
-    return errors
+    trainer = torchtune.find_trainer(job)
+    tuning = [] if trainer is None else torchtune.validate(job, trainer, info)
+    return [*refuse_reserved(job, RESERVED), *_judge_injection(job, info), *tuning]
 
 
 def apply(job: TrainJob, info: Info) -> Info:
-    """Add PET_* and the rendezvous port; a job without `spec.trainer` gets neither, as upstream."""
+    """Add PET_* and the rendezvous port, torchtune's command, and PET_* to the containers that the policy names.
+
+    Raises ApiError when one of these is not there.
+    """
     info = plain.apply(job, info)
-    if job.spec.trainer is None or info.trainer is None:
-        return info
-    environment = _build_environment(job, info, info.trainer.count)
-
-    def edit(container: JSON) -> JSON:
-        given = container.get("env") or []
-        names = {env.get("name") for env in given}
-        ports = container.get("ports") or []
-        return {
-            **container,
-            "env": [*given, *(env for env in environment if env["name"] not in names)],
-            "ports": upsert(ports, [{"containerPort": MASTER_PORT}], "containerPort"),
-        }
-
-    return info.with_trainer(lambda pod_set: pod_set.with_container(NODE_CONTAINER, edit))
+    processes = _count_processes(job, info)
+    environment = _build_environment(job, info, processes)
+    trainer = torchtune.find_trainer(job)
+    if trainer is None:
+        info = add_settings(job, info, environment)
+    else:
+        info = add_settings(job, info, [entry for entry in environment if entry["name"] not in _MASTER])
+        info = torchtune.rewrite_command(job, trainer, info, processes)
+    return _inject(info, environment)
 
 
 def _judge_injection(job: TrainJob, info: Info) -> Iterator[FieldError]:
+    for rjob, name in _list_targets(info):
+        if _find_target(info, rjob, name) is None:
+            yield invalid("spec.runtimeRef", job.spec.runtime_ref.to_wire(), _describe_missing(rjob, name))
+
+
+def _inject(info: Info, environment: list[JSON]) -> Info:
+    """Add the environment to every target; a job without `spec.trainer` is no exception here."""
+
+    def edit(container: JSON) -> JSON:
+        return {**container, "env": upsert(container.get("env") or [], environment)}
+
+    for rjob, name in _list_targets(info):
+        found = _find_target(info, rjob, name)
+        if found is None:
+            raise ApiError(_describe_missing(rjob, name))
+        pod_set, is_init = found
+        edited = pod_set.with_init_container(name, edit) if is_init else pod_set.with_container(name, edit)
+        info = replace(info, pod_sets=tuple(edited if p is pod_set else p for p in info.pod_sets))
+    return info
+
+
+def _list_targets(info: Info) -> Iterator[tuple[str, str]]:
     for target in TorchPolicy.of(info.ml_policy["torch"]).env_injection.targets:
-        pod_set = info.find_pod_set(target.job_name)
-        there = [*pod_set.containers, *pod_set.init_containers] if pod_set else []
-        names = {container.get("name") for container in there}
         for name in target.container_names:
-            if name not in names:
-                what = f'envInjection target podSet "{target.job_name}" container "{name}"'
-                yield invalid(
-                    "spec.runtimeRef", job.spec.runtime_ref.to_wire(), f"{what} not found in runtime template"
-                )
+            yield target.job_name, name
 
 
-def _build_environment(job: TrainJob, info: Info, nodes: int) -> list[JSON]:
-    name = job.metadata.name
+def _find_target(info: Info, rjob: str, name: str) -> tuple[PodSet, bool] | None:
+    """Return the pod set that has the container, and whether it is an init container; others come first."""
+    pod_set = info.find_pod_set(rjob)
+    if pod_set is None:
+        return None
+    kinds = (pod_set.containers, False), (pod_set.init_containers, True)
+    named = (is_init for containers, is_init in kinds if any(c.get("name") == name for c in containers))
+    is_init = next(named, None)
+    return None if is_init is None else (pod_set, is_init)
+
+
+def _describe_missing(rjob: str, name: str) -> str:
+    return f'envInjection target podSet "{rjob}" container "{name}" not found in runtime template'
+
+
+def _build_environment(job: TrainJob, info: Info, processes: int | str) -> list[JSON]:
     return [
-        {"name": "PET_NNODES", "value": str(nodes)},
-        {"name": "PET_NPROC_PER_NODE", "value": _processes_per_node(job, info)},
-        {"name": "PET_NODE_RANK", "valueFrom": {"fieldRef": {"fieldPath": INDEX_FIELD}}},
-        {"name": "PET_MASTER_ADDR", "value": f"{name}-node-0-0.{name}"},
+        {"name": "PET_NNODES", "value": str(info.nodes)},
+        {"name": "PET_NPROC_PER_NODE", "value": str(processes)},
+        {"name": "PET_NODE_RANK", "valueFrom": COMPLETION_INDEX},
+        {"name": "PET_MASTER_ADDR", "value": get_leader(job)},
         {"name": "PET_MASTER_PORT", "value": str(MASTER_PORT)},
     ]
 
 
-def _processes_per_node(job: TrainJob, info: Info) -> str:
+def _count_processes(job: TrainJob, info: Info) -> int | str:
+    """Return the processes of a node, or `auto`: torchrun then counts the devices that it sees."""
     trainer = job.spec.trainer
     if trainer is not None and trainer.num_proc_per_node is not None:
-        return str(trainer.num_proc_per_node)
+        return trainer.num_proc_per_node
     resources = get_node_resources(job, info)
     if count_gpus(resources) > 0:
         return "auto"
     cpu = resources.requests.get("cpu", resources.limits.get("cpu", 1))
-    return str(max(1, round_up(cpu)))
+    return max(1, round_up(cpu))

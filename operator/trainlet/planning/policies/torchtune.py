@@ -1,4 +1,4 @@
-"""The rules for torchtune: a torch policy whose trainer's command is `tune run`.
+"""Torchtune: a torch policy whose trainer's command is `tune run`; its rules, and the whole command.
 
 kubeflow/trainer plugins/torch/torchtune.go. The model is said by the runtime's name, the recipe by nodes, devices
 and arguments.
@@ -9,8 +9,17 @@ from dataclasses import dataclass
 
 from trainlet.apis.trainer import Trainer, TrainJob
 from trainlet.kube.errors import FieldError
+from trainlet.planning.environment import MASTER_PORT
 from trainlet.planning.policies.refusals import invalid
-from trainlet.planning.runtime import Info, count_gpus, get_node_resources
+from trainlet.planning.runtime import (
+    NODE_CONTAINER,
+    TRAINER,
+    Info,
+    count_gpus,
+    get_leader,
+    get_node_resources,
+    list_pod_sets,
+)
 
 COMMAND = ("tune", "run")
 
