@@ -44,7 +44,7 @@ REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
     ),
     "two such policies": (
         build_job(),
-        build_runtime(ml_policy={"mpi": {}, "jax": {}}),
+        build_runtime(ml_policy={"mpi": {}, "flux": {}}),
         build_jobset(),
         ["spec.runtimeRef.name"] * 2,
     ),
@@ -81,21 +81,17 @@ REFUSED: dict[str, tuple[JSON, JSON, JSON, list[str]]] = {
         build_jobset(pod={"volumes": [{"name": "a", "emptyDir": {}}, {"name": "b", "configMap": {"name": "c"}}]}),
         [f"{POD}.volumes[1]"],
     ),
+    "jax": (build_job(), build_runtime(ml_policy={"numNodes": 2, "jax": {}}), build_jobset(), []),
+    "xgboost": (build_job(), build_runtime(ml_policy={"numNodes": 2, "xgboost": {}}), build_jobset(), []),
     "environment for other containers": (
         build_job(),
         build_runtime(ml_policy={"torch": {"envInjection": {"targets": [{"jobName": "node"}]}}}),
         build_jobset(),
-        ["spec.runtimeRef.name"],
+        [],
     ),
     "torchtune": (
         build_job(trainer={"command": ["tune", "run"]}),
         build_runtime(ml_policy={"torch": {}}),
-        build_jobset(),
-        ["spec.trainer.command"],
-    ),
-    "these words without torch": (
-        build_job(trainer={"command": ["tune", "run"]}),
-        build_runtime(ml_policy={"numNodes": 1}),
         build_jobset(),
         [],
     ),
@@ -193,6 +189,13 @@ def test_what_the_training_would_miss_is_refused(job: JSON, runtime: JSON, jobse
         assert (error.type, error.stage) == ("Forbidden", "webhook")
         _, _, remedy = error.detail.partition(": ")
         assert remedy or "mlPolicy" in error.detail, "it says what to do"
+
+
+def test_a_refused_policy_is_answered_with_those_that_can_be_built() -> None:
+    [error] = find_unsupported(build_job(), build_runtime(ml_policy={"mpi": {}}), build_jobset())
+    assert error.detail.endswith(
+        "the runtime has spec.mlPolicy.mpi; use one with the policy jax, torch, xgboost, or none"
+    )
 
 
 IGNORED: dict[str, tuple[JSON, list[str]]] = {

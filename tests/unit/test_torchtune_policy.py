@@ -1,12 +1,15 @@
-"""What upstream's torch plugin refuses of a job that runs torchtune, row by row, as the webhook judges it."""
+"""What upstream's torch plugin makes and refuses of a job that runs torchtune, row by row: the webhook refuses."""
 
 from typing import Any
 
 import pytest
 
-from builders import build_job, build_runtime
+from builders import build_job, build_pod_patch, build_replicated_job, build_runtime
 from trainlet.admission.webhooks import validate_train_job
+from trainlet.apis.trainer import TrainJob
+from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
+from trainlet.planning.jobset import build_jobset
 
 INVALID = "Invalid value"
 Row = tuple[str, str, str, Any]
@@ -152,3 +155,174 @@ NO_TUNING: dict[str, tuple[JSON, JSON]] = {
 def test_torchtune_is_asked_only_for_its_own_command(ml_policy: JSON, trainer: JSON) -> None:
     job = build_job(trainer={**trainer, "args": ["output_dir=/x"], "numNodes": 2})
     assert judge(job, build_runtime(ml_policy=ml_policy)) == []
+
+
+SETTINGS = [
+    "output_dir=/workspace/output",
+    "tokenizer.path=/workspace/model/original/tokenizer.model",
+    "checkpointer.checkpoint_dir=/workspace/model",
+]
+RUNTIME_COMMAND = [
+    *("tune", "run", "--rdzv_endpoint=localhost:29500", "full_finetune_distributed", "--config", "llama3_2/1B_full"),
+    *("dataset=torchtune.datasets.instruct_dataset", "dataset.source=parquet"),
+    "dataset.data_dir=/workspace/dataset/data",
+    *SETTINGS,
+]
+MEETING = "--rdzv_endpoint=mnist-node-0-0.mnist:29500"
+INDEX = {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+
+
+def build_node(runtime: JSON, name: str = SMALL, place: int = 0, **spec: Any) -> JSON:
+    """Return the node container that a job gets from a runtime of this name."""
+    jobset = build_jobset(TrainJob.of(build_job(runtimeRef=refer(name), **spec)), runtime)
+    node: JSON = find(jobset, "spec", "replicatedJobs", place, *("template", "spec") * 2, "containers", 0)
+    return node
+
+
+def build_tuned(runtime: JSON | None = None, name: str = SMALL, place: int = 0, **trainer: Any) -> JSON:
+    """Return the node container of a job that runs torchtune."""
+    given = build_runtime(name, container={"command": RUNTIME_COMMAND}) if runtime is None else runtime
+    return build_node(given, name, place, trainer={"command": TUNE, **trainer})
+
+
+def request(**amounts: Any) -> JSON:
+    return {"resourcesPerNode": {"requests": {key.replace("gpu", "nvidia.com/gpu"): n for key, n in amounts.items()}}}
+
+
+ONE, FULL = "full_finetune_single_device", "full_finetune_distributed"
+ONE_LORA, FULL_LORA = "lora_finetune_single_device", "lora_finetune_distributed"
+
+RECIPES: dict[str, tuple[str, JSON, list[str]]] = {
+    # name: (runtime, trainer beside its command, the command between `tune run` and the runtime's settings)
+    "nothing asked is one process": (SMALL, {}, [ONE, "--config", "llama3_2/1B_full_single_device"]),
+    "one process": (SMALL, {"numProcPerNode": 1}, [ONE, "--config", "llama3_2/1B_full_single_device"]),
+    "one processor": (SMALL, request(cpu="500m"), [ONE, "--config", "llama3_2/1B_full_single_device"]),
+    "one GPU": (SMALL, request(gpu=1), [ONE, "--config", "llama3_2/1B_full_single_device"]),
+    "two processes on one GPU": (
+        SMALL,
+        {"numProcPerNode": 2, **request(gpu=1)},
+        [MEETING, ONE, "--config", "llama3_2/1B_full_single_device"],
+    ),
+    "one device, QLoRA": (SMALL, {"args": [QLORA]}, [ONE_LORA, "--config", "llama3_2/1B_qlora_single_device"]),
+    "one device, LoRA": (SMALL, {"args": [LORA]}, [ONE_LORA, "--config", "llama3_2/1B_lora_single_device"]),
+    "one device, both": (SMALL, {"args": [LORA, QLORA]}, [ONE_LORA, "--config", "llama3_2/1B_qlora_single_device"]),
+    "one device, QLoRA in any case": (
+        SMALL,
+        {"args": ["model.quantize_base=TRUE"]},
+        [ONE_LORA, "--config", "llama3_2/1B_qlora_single_device"],
+    ),
+    "one device, DoRA": (
+        SMALL,
+        {"args": [LORA, QLORA, "model.use_dora=True"]},
+        [ONE_LORA, "--config", "llama3_2/1B_lora_single_device"],
+    ),
+    "two GPUs": (SMALL, request(gpu=2), [MEETING, FULL, "--config", "llama3_2/1B_full"]),
+    "two processors": (SMALL, request(cpu=2), [MEETING, FULL, "--config", "llama3_2/1B_full"]),
+    "two processes": (SMALL, {"numProcPerNode": 2}, [MEETING, FULL, "--config", "llama3_2/1B_full"]),
+    "one process of two GPUs": (
+        SMALL,
+        {"numProcPerNode": 1, **request(gpu=2)},
+        [ONE, "--config", "llama3_2/1B_full_single_device"],
+    ),
+    "several devices, QLoRA": (
+        SMALL,
+        {"args": [QLORA], **request(gpu=4)},
+        [MEETING, FULL_LORA, "--config", "llama3_2/1B_qlora"],
+    ),
+    "several devices, LoRA": (
+        SMALL,
+        {"args": [LORA], **request(gpu=4)},
+        [MEETING, FULL_LORA, "--config", "llama3_2/1B_lora"],
+    ),
+    "several nodes": (LARGE, {"numNodes": 2}, [MEETING, FULL, "--config", "llama3_3/70B_full_multinode"]),
+    "several nodes with GPUs": (
+        LARGE,
+        {"numNodes": 2, **request(gpu=8)},
+        [MEETING, FULL, "--config", "llama3_3/70B_full_multinode"],
+    ),
+    "several nodes, LoRA": (
+        LARGE,
+        {"numNodes": 2, "args": [LORA, QLORA]},
+        [MEETING, FULL, "--config", "llama3_3/70B_full_multinode"],
+    ),
+    "no nodes": (SMALL, {"numNodes": 0, "args": [QLORA]}, [FULL, "--config", "llama3_2/1B_full"]),
+    "qwen": (QWEN, request(gpu=2), [MEETING, FULL, "--config", "qwen2_5/1.5B_full"]),
+    "no model in the name": ("tuning", {}, [ONE, "--config", "_full_single_device"]),
+}
+
+
+@pytest.mark.parametrize(("name", "trainer", "words"), RECIPES.values(), ids=RECIPES)
+def test_the_command_has_recipe_and_configuration(name: str, trainer: JSON, words: list[str]) -> None:
+    node = build_tuned(name=name, **trainer)
+    assert node["command"] == ["tune", "run", *words, *SETTINGS]
+    assert node.get("args") == trainer.get("args")
+
+
+def test_the_runtime_s_nodes_and_devices_count_too() -> None:
+    runtime = build_runtime(
+        LARGE, container={"resources": GPUS, "command": ["x"]}, ml_policy={"numNodes": 3, "torch": {}}
+    )
+    assert build_tuned(runtime, LARGE)["command"] == [*TUNE, MEETING, FULL, "--config", "llama3_3/70B_full_multinode"]
+    runtime["spec"]["mlPolicy"]["numNodes"] = 1
+    assert build_tuned(runtime, LARGE)["command"] == [*TUNE, MEETING, FULL, "--config", "llama3_3/70B_full"]
+
+
+KEPT = [
+    # the runtime's command, what stays of it
+    (None, []),
+    (["tune", "run"], []),
+    (list(MANAGED), list(MANAGED)),
+    (list(reversed(MANAGED)), list(reversed(MANAGED))),
+    (["output_dir", "output_dir=a=b"], ["output_dir", "output_dir=a=b"]),
+    (["x.output_dir=/x", "tokenizer=/x", "--output_dir=/x", "dataset=x"], []),
+]
+
+
+@pytest.mark.parametrize(("given", "kept"), KEPT, ids=range(len(KEPT)))
+def test_of_the_runtime_s_command_only_its_settings_stay(given: list[str] | None, kept: list[str]) -> None:
+    runtime = build_runtime(SMALL, container={} if given is None else {"command": given})
+    assert build_tuned(runtime)["command"][5:] == kept
+
+
+def test_settings_are_those_of_the_trainers_nodes_and_every_trainer_gets_the_command() -> None:
+    more = [
+        build_replicated_job("second", {"name": "node", "command": ["tokenizer.path=/2"]}, ancestor="trainer"),
+        build_replicated_job("other", {"name": "node", "command": ["output_dir=/other"]}),
+    ]
+    runtime = build_runtime(SMALL, container={"command": ["output_dir=/1"]}, more_jobs=more)
+    runtime["spec"]["template"]["spec"]["replicatedJobs"][-1]["template"]["spec"]["template"]["spec"][
+        "containers"
+    ].append({"name": "sidecar", "command": ["output_dir=/sidecar"]})
+    tuned = [*TUNE, ONE, "--config", "llama3_2/1B_full_single_device", "tokenizer.path=/2", "output_dir=/1"]
+    commands = [build_tuned(runtime, place=place)["command"] for place in range(3)]
+    assert commands == [tuned, ["output_dir=/other"], tuned]
+
+
+def test_settings_of_a_patched_command_stay() -> None:
+    runtime = build_runtime(SMALL, container={"command": ["output_dir=/1"]})
+    patch = build_pod_patch("node", containers=[{"name": "node", "command": ["output_dir=/2"]}])
+    node = build_node(runtime, trainer={"command": TUNE}, runtimePatches=[patch])
+    assert node["command"][5:] == ["output_dir=/2"]
+
+
+def test_the_environment_is_torchrun_s_without_the_master_and_the_port_is_there() -> None:
+    node = build_tuned(env=[{"name": "A", "value": "1"}], **request(gpu=2))
+    assert node["env"] == [
+        {"name": "A", "value": "1"},
+        {"name": "PET_NNODES", "value": "1"},
+        {"name": "PET_NPROC_PER_NODE", "value": "auto"},
+        {"name": "PET_NODE_RANK", "valueFrom": INDEX},
+    ]
+    assert node["ports"] == [{"containerPort": 29500}]
+
+
+@pytest.mark.parametrize(("ml_policy", "trainer"), NO_TUNING.values(), ids=NO_TUNING)
+def test_other_commands_are_left_alone(ml_policy: JSON, trainer: JSON) -> None:
+    runtime = build_runtime(SMALL, container={"command": RUNTIME_COMMAND}, ml_policy=ml_policy)
+    assert build_node(runtime, trainer=trainer)["command"] == trainer.get("command", RUNTIME_COMMAND)
+
+
+def test_only_the_runtime_s_own_command_runs_without_a_trainer() -> None:
+    runtime = build_runtime(SMALL, container={"command": RUNTIME_COMMAND})
+    node = build_node(runtime)
+    assert node == {"name": "node", "image": "image:1", "command": RUNTIME_COMMAND}

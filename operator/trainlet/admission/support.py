@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
-from trainlet.planning.policies import POLICIES, torchtune
+from trainlet.planning.policies import POLICIES
 
 _KNOWN_POLICIES = frozenset({"numNodes", *POLICIES})
+_CHOICE = f"the policy {', '.join(sorted(POLICIES))}, or none"
 _ENV_SOURCES = frozenset({"fieldRef"})
 
 #: Pod fields that only place pods on a cluster's nodes; there is one machine here.
@@ -49,16 +50,9 @@ _JOBSET_RULES = ("successPolicy", "failurePolicy", "startupPolicy", "volumeClaim
 def find_unsupported(job: JSON, runtime: JSON, jobset: JSON) -> list[FieldError]:
     """Return one error for everything the nodes would run without; paths are the runtime's."""
     errors = [
-        _refuse(
-            "spec.runtimeRef.name", f"the runtime has spec.mlPolicy.{policy}; use one with the policy torch or none"
-        )
+        _refuse("spec.runtimeRef.name", f"the runtime has spec.mlPolicy.{policy}; use one with {_CHOICE}")
         for policy in sorted(set(find(runtime, "spec", "mlPolicy") or {}) - _KNOWN_POLICIES)
     ]
-    torch = find(runtime, "spec", "mlPolicy", "torch")
-    if find(torch, "envInjection", "targets"):
-        errors.append(_refuse("spec.runtimeRef.name", "the runtime has spec.mlPolicy.torch.envInjection; use another"))
-    if torch is not None and find(job, "spec", "trainer", "command") == list(torchtune.COMMAND):
-        errors.append(_refuse("spec.trainer.command", "torchtune is not run yet; give the whole command"))
     if find(job, "spec", "initializer"):
         errors.append(_refuse("spec.initializer", "fetch the data in the training script or put it into the image"))
     for path, rjob in _replicated_jobs(jobset):

@@ -12,7 +12,7 @@ ANCESTORS = frozenset({TRAINER, "dataset-initializer", "model-initializer"})
 
 
 def build_jobset(job: TrainJob, runtime: JSON) -> JSON:
-    """Return the JobSet of a job with this runtime."""
+    """Return the JobSet of a job with this runtime. Raises ApiError where its policy cannot be carried out."""
     info = build_info(job, runtime)
     info = _override_trainer(job, info)
     info = get_policy(info).apply(job, info)

@@ -51,8 +51,10 @@ class PodSet:
         containers = [edit(c) if c.get("name") == name else c for c in self.containers]
         return replace(self, wire=put(self.wire, (*_POD, "containers"), containers))
 
-    def with_init_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
-        """Return the pod set with the init containers of this name edited."""
+    def with_any_container(self, name: str, edit: Callable[[JSON], JSON]) -> "PodSet":
+        """Return the pod set with the container of this name edited; an init container where there is no other."""
+        if any(container.get("name") == name for container in self.containers):
+            return self.with_container(name, edit)
         containers = [edit(c) if c.get("name") == name else c for c in self.init_containers]
         return replace(self, wire=put(self.wire, (*_POD, "initContainers"), containers))
 

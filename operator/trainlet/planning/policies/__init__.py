@@ -24,7 +24,7 @@ class Policy(Rules, Protocol):
     """What the module of a policy offers that can be built."""
 
     def apply(self, job: TrainJob, info: Info) -> Info:
-        """Return the record with the policy's counts, environment and ports."""
+        """Return the record with the policy's counts, environment and ports. Raises ApiError where it cannot."""
 
 
 #: By the key under `spec.mlPolicy` of the runtime, in the order of their errors.

@@ -11,7 +11,7 @@ from trainlet.kube.quantity import round_up
 from trainlet.planning.environment import COMPLETION_INDEX, MASTER_PORT
 from trainlet.planning.policies import plain, torchtune
 from trainlet.planning.policies.refusals import invalid, refuse_reserved
-from trainlet.planning.runtime import Info, PodSet, add_settings, count_gpus, get_leader, get_node_resources
+from trainlet.planning.runtime import Info, add_settings, count_gpus, get_leader, get_node_resources
 
 RESERVED = frozenset({"PET_MASTER_ADDR", "PET_MASTER_PORT", "PET_NNODES", "PET_NODE_RANK", "PET_NPROC_PER_NODE"})
 #: What torchtune is told by its command instead.
@@ -22,13 +22,15 @@ def validate(job: TrainJob, info: Info) -> list[FieldError]:
     """Refuse environment that is torchrun's, injection into containers that are not there, and torchtune's rules."""
     trainer = torchtune.find_trainer(job)
     tuning = [] if trainer is None else torchtune.validate(job, trainer, info)
-    return [*refuse_reserved(job, RESERVED), *_judge_injection(job, info), *tuning]
+    reference = job.spec.runtime_ref.to_wire()
+    missing = [invalid("spec.runtimeRef", reference, text) for text in _list_missing(info)]
+    return [*refuse_reserved(job, RESERVED), *missing, *tuning]
 
 
 def apply(job: TrainJob, info: Info) -> Info:
     """Add PET_* and the rendezvous port, torchtune's command, and PET_* to the containers that the policy names.
 
-    Raises ApiError when one of these is not there.
+    Raises ApiError when such a container is not there.
     """
     info = plain.apply(job, info)
     processes = _count_processes(job, info)
@@ -42,47 +44,33 @@ def apply(job: TrainJob, info: Info) -> Info:
     return _inject(info, environment)
 
 
-def _judge_injection(job: TrainJob, info: Info) -> Iterator[FieldError]:
-    for rjob, name in _list_targets(info):
-        if _find_target(info, rjob, name) is None:
-            yield invalid("spec.runtimeRef", job.spec.runtime_ref.to_wire(), _describe_missing(rjob, name))
-
-
 def _inject(info: Info, environment: list[JSON]) -> Info:
     """Add the environment to every target; a job without `spec.trainer` is no exception here."""
+    missing = next(_list_missing(info), None)
+    if missing is not None:
+        raise ApiError(missing)
 
     def edit(container: JSON) -> JSON:
         return {**container, "env": upsert(container.get("env") or [], environment)}
 
     for rjob, name in _list_targets(info):
-        found = _find_target(info, rjob, name)
-        if found is None:
-            raise ApiError(_describe_missing(rjob, name))
-        pod_set, is_init = found
-        edited = pod_set.with_init_container(name, edit) if is_init else pod_set.with_container(name, edit)
-        info = replace(info, pod_sets=tuple(edited if p is pod_set else p for p in info.pod_sets))
+        sets = (p.with_any_container(name, edit) if p.name == rjob else p for p in info.pod_sets)
+        info = replace(info, pod_sets=tuple(sets))
     return info
 
 
-def _list_targets(info: Info) -> Iterator[tuple[str, str]]:
-    for target in TorchPolicy.of(info.ml_policy["torch"]).env_injection.targets:
-        for name in target.container_names:
-            yield target.job_name, name
+def _list_missing(info: Info) -> Iterator[str]:
+    """Say of each target that is not in the template that it is not."""
+    for rjob, name in _list_targets(info):
+        pod_set = info.find_pod_set(rjob)
+        there = [*pod_set.containers, *pod_set.init_containers] if pod_set else []
+        if all(container.get("name") != name for container in there):
+            yield f'envInjection target podSet "{rjob}" container "{name}" not found in runtime template'
 
 
-def _find_target(info: Info, rjob: str, name: str) -> tuple[PodSet, bool] | None:
-    """Return the pod set that has the container, and whether it is an init container; others come first."""
-    pod_set = info.find_pod_set(rjob)
-    if pod_set is None:
-        return None
-    kinds = (pod_set.containers, False), (pod_set.init_containers, True)
-    named = (is_init for containers, is_init in kinds if any(c.get("name") == name for c in containers))
-    is_init = next(named, None)
-    return None if is_init is None else (pod_set, is_init)
-
-
-def _describe_missing(rjob: str, name: str) -> str:
-    return f'envInjection target podSet "{rjob}" container "{name}" not found in runtime template'
+def _list_targets(info: Info) -> list[tuple[str, str]]:
+    targets = TorchPolicy.of(info.ml_policy["torch"]).env_injection.targets
+    return [(target.job_name, name) for target in targets for name in target.container_names]
 
 
 def _build_environment(job: TrainJob, info: Info, processes: int | str) -> list[JSON]:

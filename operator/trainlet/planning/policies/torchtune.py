@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 from trainlet.apis.trainer import Trainer, TrainJob
 from trainlet.kube.errors import FieldError
+from trainlet.kube.merge import find
 from trainlet.planning.environment import MASTER_PORT
 from trainlet.planning.policies.refusals import invalid
 from trainlet.planning.runtime import (
     NODE_CONTAINER,
     TRAINER,
     Info,
+    PodSet,
     count_gpus,
     get_leader,
     get_node_resources,
-    list_pod_sets,
 )
 
 COMMAND = ("tune", "run")
@@ -27,13 +28,23 @@ _LLAMA_1B, _LLAMA_3B, _LLAMA_70B = "llama3_2/1B", "llama3_2/3B", "llama3_3/70B"
 _QWEN = "qwen2_5/1.5B"
 _MODELS = frozenset({_LLAMA_1B, _LLAMA_3B, _LLAMA_70B, _QWEN})
 _SINGLE_DEVICE_QLORA = frozenset({_LLAMA_1B, _LLAMA_3B})
+#: By where it runs and how: the recipe, and the end of its configuration's name after the model.
+_RECIPES = {
+    ("device", "QLoRA"): ("lora_finetune_single_device", "_qlora_single_device"),
+    ("device", "LoRA"): ("lora_finetune_single_device", "_lora_single_device"),
+    ("device", "full"): ("full_finetune_single_device", "_full_single_device"),
+    ("node", "QLoRA"): ("lora_finetune_distributed", "_qlora"),
+    ("node", "LoRA"): ("lora_finetune_distributed", "_lora"),
+    ("node", "full"): ("full_finetune_distributed", "_full"),
+    ("nodes", "full"): ("full_finetune_distributed", "_full_multinode"),
+}
 #: What the runtime's own command says, and a job must not.
 _RUNTIME_SETTINGS = frozenset({"output_dir", "tokenizer.path", "tokenizer.merges_file", "checkpointer.checkpoint_dir"})
 
 
 @dataclass(frozen=True)
 class _Tuning:
-    """What decides on the recipe. An unset number of processes counts as `auto` at admission."""
+    """What decides on the recipe. `processes` is a number or `auto`."""
 
     runtime: str
     model: str
@@ -47,6 +58,12 @@ class _Tuning:
         return self.nodes == 1 and (self.processes == 1 or self.gpus == 1)
 
     @property
+    def needs_endpoint(self) -> bool:
+        """Whether processes have to meet; several may do so on what counts as a single device."""
+        processes = self.processes if isinstance(self.processes, int) else self.gpus
+        return self.nodes > 1 or processes > 1
+
+    @property
     def is_lora(self) -> bool:
         return any("model.lora_attn_modules" in arg for arg in self.args)
 
@@ -54,24 +71,58 @@ class _Tuning:
     def is_qlora(self) -> bool:
         return _is_true(self.args, "model.quantize_base") and not _is_true(self.args, "model.use_dora")
 
+    @property
+    def recipe(self) -> tuple[str, str]:
+        """The recipe and its configuration; several nodes, and none, know no LoRA."""
+        place = "device" if self.is_single_device else "nodes" if self.nodes > 1 else "node"
+        method = "full"
+        if self.nodes == 1 and (self.is_qlora or self.is_lora):
+            method = "QLoRA" if self.is_qlora else "LoRA"
+        recipe, suffix = _RECIPES[place, method]
+        return recipe, f"{self.model}{suffix}"
+
+
+def find_trainer(job: TrainJob) -> Trainer | None:
+    """Return the job's trainer where it is to be run by torchtune."""
+    trainer = job.spec.trainer
+    return trainer if trainer is not None and tuple(trainer.command or ()) == COMMAND else None
+
 
 def validate(job: TrainJob, trainer: Trainer, info: Info) -> list[FieldError]:
     """Refuse what torchtune has no recipe for, and arguments that are the runtime's."""
-    name = job.spec.runtime_ref.name
-    tuning = _Tuning(
-        runtime=name,
-        model=_find_model(name),
-        nodes=1 if trainer.num_nodes is None else trainer.num_nodes,
-        processes="auto" if trainer.num_proc_per_node is None else trainer.num_proc_per_node,
-        gpus=count_gpus(get_node_resources(job, info)),
-        args=trainer.args or (),
-    )
+    # Neither number is the one that the command is built with: upstream asks only the job here.
+    nodes = 1 if trainer.num_nodes is None else trainer.num_nodes
+    processes = "auto" if trainer.num_proc_per_node is None else trainer.num_proc_per_node
+    tuning = _read_tuning(job, trainer, info, nodes, processes)
     return [
         *_judge_model(tuning),
         *_judge_qlora(tuning, trainer),
         *_judge_lora(tuning),
         *_judge_args(tuning),
     ]
+
+
+def rewrite_command(job: TrainJob, trainer: Trainer, info: Info, processes: int | str) -> Info:
+    """Complete the command of every trainer's node container; the job's arguments stay its arguments."""
+    tuning = _read_tuning(job, trainer, info, info.nodes, processes)
+    endpoint = [f"--rdzv_endpoint={get_leader(job)}:{MASTER_PORT}"] if tuning.needs_endpoint else []
+    recipe, config = tuning.recipe
+    command = [*COMMAND, *endpoint, recipe, "--config", config, *_list_runtime_settings(info)]
+    return info.with_nodes(lambda container: {**container, "command": command})
+
+
+def _list_runtime_settings(info: Info) -> list[str]:
+    """Return what the runtime's own command sets; in the pod sets the job's has taken its place."""
+    pod_sets = [PodSet("", 0, rjob) for rjob in find(info.template, "spec", "replicatedJobs") or []]
+    containers = [c for p in pod_sets if p.ancestor == TRAINER for c in p.containers if c.get("name") == NODE_CONTAINER]
+    words = [word for container in containers for word in container.get("command") or []]
+    return [word for word in words if word.partition("=")[0] in _RUNTIME_SETTINGS]
+
+
+def _read_tuning(job: TrainJob, trainer: Trainer, info: Info, nodes: int, processes: int | str) -> _Tuning:
+    name = job.spec.runtime_ref.name
+    gpus = count_gpus(get_node_resources(job, info))
+    return _Tuning(name, _find_model(name), nodes, processes, gpus, trainer.args or ())
 
 
 def _judge_model(tuning: _Tuning) -> Iterator[FieldError]:
