@@ -3,7 +3,7 @@
 import pytest
 
 from builders import build_job, build_pod_patch, build_runtime
-from trainlet.admission.support import find_ignored, find_unsupported
+from trainlet.admission.support import find_ignored, find_unset, find_unsupported
 from trainlet.apis.trainer import TrainJob
 from trainlet.kube.merge import put
 from trainlet.kube.meta import JSON
@@ -196,6 +196,22 @@ def test_a_refused_policy_is_answered_with_those_that_can_be_built() -> None:
     assert error.detail.endswith(
         "the runtime has spec.mlPolicy.mpi; use one with the policy jax, torch, xgboost, or none"
     )
+
+
+UNTOLD = [
+    ({}, {"numNodes": 2, "torch": {}}, True),
+    ({}, {"numNodes": 2, "jax": {}}, True),
+    ({"trainer": {}}, {"numNodes": 2, "torch": {}}, False),
+    ({}, {"numNodes": 1, "torch": {}}, False),
+    ({}, {"torch": {}}, False),
+    ({}, {"numNodes": 2}, False),
+]
+
+
+@pytest.mark.parametrize(("spec", "policy", "is_warned"), UNTOLD)
+def test_nodes_that_are_not_told_of_each_other(spec: JSON, policy: JSON, is_warned: bool) -> None:
+    job = TrainJob.of(build_job(**spec))
+    assert bool(find_unset(job, build_runtime(ml_policy=policy))) is is_warned
 
 
 IGNORED: dict[str, tuple[JSON, list[str]]] = {

@@ -10,7 +10,7 @@ from trainlet.admission.mutate import default_train_job
 from trainlet.admission.rules import validate_rules
 from trainlet.admission.security import find_violations
 from trainlet.admission.structure import complete
-from trainlet.admission.support import find_ignored, find_unsupported
+from trainlet.admission.support import find_ignored, find_unset, find_unsupported
 from trainlet.admission.webhooks import FindRuntime, validate_runtime, validate_train_job
 from trainlet.apis.trainer import TRAIN_JOB, TrainJob
 from trainlet.kube.errors import ApiError, FieldError
@@ -119,7 +119,7 @@ def _ask_webhooks(candidate: JSON, old: JSON | None, crd: Crd, rules: Rules, fin
     jobset = build_jobset(job, runtime)
     _raise_forbidden(job, find_violations(jobset, rules.pod_security, rules.host_path_roots))
     _raise_denied(crd, find_unsupported(candidate, runtime, jobset))
-    return [*warnings, *find_ignored(jobset)]
+    return [*warnings, *find_unset(job, runtime), *find_ignored(jobset)]
 
 
 def _get_crd(document: JSON, crds: Iterable[Crd]) -> Crd:

@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 
+from trainlet.apis.trainer import TrainJob
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
@@ -43,6 +44,8 @@ _CONTAINER_SECURITY = _POD_SECURITY | {
     "privileged",
     "readOnlyRootFilesystem",
 }
+#: Policies that tell nodes of each other only where the job has a trainer.
+_TELLING = frozenset({"torch", "jax", "xgboost"})
 _VOLUMES = frozenset({"emptyDir", "hostPath"})
 _JOBSET_RULES = ("successPolicy", "failurePolicy", "startupPolicy", "volumeClaimPolicies", "ttlSecondsAfterFinished")
 
@@ -58,6 +61,14 @@ def find_unsupported(job: JSON, runtime: JSON, jobset: JSON) -> list[FieldError]
     for path, rjob in _replicated_jobs(jobset):
         errors.extend(_judge_pod(f"{path}.template.spec.template.spec", find(rjob, *_POD) or {}))
     return errors
+
+
+def find_unset(job: TrainJob, runtime: JSON) -> list[str]:
+    """Return a warning if upstream tells the nodes nothing of each other, because the job has no trainer."""
+    policy = find(runtime, "spec", "mlPolicy") or {}
+    if job.spec.trainer is not None or int(policy.get("numNodes") or 1) < 2 or not _TELLING & policy.keys():
+        return []
+    return ["spec.trainer is not given, so the nodes are not told of each other: `trainer: {}` is enough"]
 
 
 def find_ignored(jobset: JSON) -> list[str]:
