@@ -113,9 +113,17 @@ def compile_rule(text: str, *, conversion: str = "", optional_old: bool = False)
     return Rule(text, reading, program.return_type().name().lower(), program, other)
 
 
-@lru_cache(maxsize=65_536)
 def find_match(pattern: str, text: str) -> bool:
     """Tell whether an RE2 pattern matches somewhere in a text. Raises CelError for a pattern that RE2 refuses."""
+    return _match_often(pattern, text) if len(text) <= _LONGEST_REMEMBERED else _match(pattern, text)
+
+
+@lru_cache(maxsize=16_384)
+def _match_often(pattern: str, text: str) -> bool:
+    return _match(pattern, text)
+
+
+def _match(pattern: str, text: str) -> bool:
     program = _compile_pattern(pattern)
     if "\0" in text:
         # The engine would end such a text at its NUL, so it is handed over as a part of the rule.
@@ -123,6 +131,7 @@ def find_match(pattern: str, text: str) -> bool:
     return bool(_run(program, {"self": _LONE_SURROGATE.sub("\ufffd", text)}))
 
 
+_LONGEST_REMEMBERED = 256
 # Go reads half of a surrogate pair as this character.
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 

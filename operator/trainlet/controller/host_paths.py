@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from trainlet.documents.safe_read import find_real_path
 from trainlet.kube.errors import TrainletError
 from trainlet.planning.specs import ContainerSpec, Mount
 
@@ -60,13 +61,13 @@ def _judge(mount: Mount, roots: Sequence[str], sockets: Sequence[str]) -> None:
         raise _refuse(mount, f"has type {kind}", "a socket or another kind of file is never mounted: leave it out")
     try:
         with _open_beneath(root, path, kind) as descriptor:
-            found = os.fstat(descriptor)
+            mode, place = os.fstat(descriptor).st_mode, find_real_path(descriptor)
     except OSError as error:
         remedy = "make it, or name the path that a link leads to"
         raise _refuse(mount, f"cannot be opened without following a link: {error.strerror}", remedy) from None
-    if not _TYPES[kind](found.st_mode):
+    if not _TYPES[kind](mode):
         raise _refuse(mount, f"is no {kind or 'directory, file or device'}", "correct its path or type")
-    if _reaches_a_socket(path, sockets):
+    if _reaches_a_socket(place, sockets):
         raise _refuse(mount, "leads to the socket of a container engine", "mount a directory below it that has none")
 
 
@@ -97,11 +98,17 @@ def _make(parent: int, name: str, *, is_file: bool) -> None:
             os.mkdir(name, _MODE, dir_fd=parent)
 
 
-def _reaches_a_socket(path: str, sockets: Sequence[str]) -> bool:
-    """Tell whether a path is a socket, lies at one, or has one below it, however it is called."""
-    place = Path(path).resolve()
+def _reaches_a_socket(place: Path, sockets: Sequence[str]) -> bool:
+    """Tell whether a real path is a socket, lies at one, or has one below it, however it is called."""
     users = (str(socket) for pattern in _USERS_SOCKETS for socket in _USERS.glob(pattern))
-    return any(Path(socket).resolve().is_relative_to(place) for socket in (*sockets, *users))
+    return any(_resolve(socket).is_relative_to(place) for socket in (*sockets, *users))
+
+
+def _resolve(path: str) -> Path:
+    try:
+        return Path(path).resolve()
+    except (OSError, RuntimeError):  # gone while we looked, or a loop: no socket is behind it
+        return Path(path)
 
 
 def _refuse(mount: Mount, what: str, remedy: str) -> TrainletError:

@@ -45,7 +45,7 @@ def read_manifest(path: Path, root: Path, *, trusting: bool) -> bytes:
             raise OSError(errno.EINVAL, NOT_REGULAR, str(path))
         if not trusting:
             check_mode(path, stat)
-            _check_surroundings(path, _find_real_path(descriptor), root)
+            _check_surroundings(path, find_real_path(descriptor), root)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             return file.read(MAX_BYTES + 1)
     finally:
@@ -85,7 +85,7 @@ def _check_surroundings(path: Path, real: Path, root: Path) -> None:
     """Check where an open file is, and every directory on the way: in one, anybody who may could exchange the file."""
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        real_root = _find_real_path(descriptor)
+        real_root = find_real_path(descriptor)
     finally:
         os.close(descriptor)
     check_place(path, real, real_root)
@@ -94,7 +94,8 @@ def _check_surroundings(path: Path, real: Path, root: Path) -> None:
             check_mode(directory, directory.stat())
 
 
-def _find_real_path(descriptor: int) -> Path:
+def find_real_path(descriptor: int) -> Path:
+    """Return where an open file or directory is, whatever names led to it."""
     if sys.platform == "darwin":
         return Path(os.fsdecode(fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(_LONGEST_PATH)).rstrip(b"\0")))
     return Path(f"/proc/self/fd/{descriptor}").readlink()
