@@ -8,6 +8,7 @@ import os
 import shutil
 import socket
 import subprocess
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -360,7 +361,7 @@ def tagged(world: World, image: str) -> Iterator[None]:
 
 
 def test_an_image_that_cannot_be_had(world: World) -> None:
-    image = f"localhost:9/{world.base.name}:none"
+    image = f"localhost:9/{uuid.uuid4().hex}:none"
     world.start()
     world.drop(build_bad(trainer={"image": image}))
     drop_healthy(world)
@@ -375,9 +376,18 @@ def test_an_image_that_cannot_be_had(world: World) -> None:
         assert_completes(world, "bad")
 
 
+def test_a_name_that_no_image_can_have(world: World) -> None:
+    world.start()
+    world.drop(build_bad(trainer={"image": "localhost/slip_:none"}))
+    message = wait_waiting(world, "ImagePullBackOff")
+    assert "invalid reference format" in message
+    assert "check the image's name" in message
+    assert_shown(world, "ImagePullBackOff", "invalid reference format")
+
+
 def test_an_image_that_must_not_be_pulled(docker_world: World) -> None:
     world = docker_world
-    image = f"localhost/{world.base.name}:none"
+    image = f"localhost/{uuid.uuid4().hex}:none"
     world.start("--pull-policy", "Never")
     world.drop(build_bad(trainer={"image": image}))
     drop_healthy(world)

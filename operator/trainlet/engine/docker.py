@@ -126,7 +126,8 @@ class DockerEngine(HttpEngine):
             with self._asking(f"look for image {image}") as api:
                 api.inspect_image(image)
         except Refused as refused:
-            if refused.status == 404:
+            # Under a name that cannot be there is nothing either; to pull it tells the user why.
+            if refused.status == 404 or "invalid reference format" in refused.text:
                 return False
             raise
         return True
