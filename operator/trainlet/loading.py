@@ -24,7 +24,8 @@ from trainlet.store import Store
 
 log = logging.getLogger(__name__)
 
-_RUNTIME_MARK = b"TrainingRuntime"
+#: In every file that defines a runtime.
+RUNTIME_MARK = b"TrainingRuntime"
 _KINDS = frozenset((GROUP, kind) for kind in (TRAIN_JOB, *RUNTIME_KINDS))
 
 
@@ -63,7 +64,7 @@ def load_runtimes(
         try:
             data = read(file)
             # What names no runtime is not parsed: a directory may hold much else, and this happens at every start.
-            for document in parse_documents(data) if _RUNTIME_MARK in data else ():
+            for document in parse_documents(data) if RUNTIME_MARK in data else ():
                 if isinstance(document.value, dict) and document.value.get("kind") in RUNTIME_KINDS:
                     add(document.value, Source(str(file), document.index))
         except (OSError, TrainletError) as error:

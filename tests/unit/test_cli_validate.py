@@ -13,6 +13,7 @@ import yaml
 
 from builders import build_runtime
 from manifests import Desk, build_manifest
+from trainlet.cli.side_by_side import MANY
 from trainlet.kube.meta import JSON
 
 
@@ -313,3 +314,29 @@ def test_the_hook_gets_all_files_in_one_call() -> None:
     [hook] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
     assert (hook["id"], hook["language"], hook["pass_filenames"]) == ("trainlet-validate", "python", True)
     assert hook["require_serial"] is True
+
+
+def test_many_files_are_told_of_as_a_few_are(desk: Desk) -> None:
+    for number in range(MANY):
+        desk.write(desk.out, f"{number:03}.yaml", build_manifest(f"job-{number}", numNodes=number % 3 - 1))
+    desk.write(desk.out, "zz.yaml", build_runtime("mine"), build_manifest("last", runtime="mine"), "kind: [")
+    many = validate(desk, ".")
+    names = sorted(path.name for path in desk.out.iterdir())
+    assert many == validate(desk, *names[:50]) + validate(desk, *names[50:])
+    assert {entry["accepted"] for entry in many} == {True, False}
+
+
+def test_among_many_files_too_the_first_of_two_keeps_its_name(desk: Desk) -> None:
+    for number in range(MANY):
+        desk.write(desk.out, f"{number:03}.yaml", build_manifest(f"job-{number}"))
+    desk.write(desk.out, "zz.yaml", build_manifest("job-7"))
+    refused = [entry for entry in validate(desk, ".") if not entry["accepted"]]
+    assert [entry["file"] for entry in refused] == ["zz.yaml"]
+    assert "is already defined in 007.yaml" in refused[0]["errors"][0]["detail"]
+
+
+def test_a_job_finds_its_runtime_whichever_process_reads_it(desk: Desk) -> None:
+    desk.write(desk.out, "000.yaml", build_runtime("mine"))
+    for number in range(1, MANY):
+        desk.write(desk.out, f"{number:03}.yaml", build_manifest(f"job-{number}", runtime="mine"))
+    assert all(entry["accepted"] for entry in validate(desk, "."))

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from trainlet.documents.parse import MAX_BYTES
@@ -25,13 +25,22 @@ class Input:
     @cached_property
     def path(self) -> Path | None:
         """Where it is, absolute and without links; None for standard input."""
-        return None if self.name == STDIN else Path(self.name).resolve()
+        if self.name == STDIN:
+            return None
+        path = Path(self.name).absolute()
+        return path.resolve() if path.is_symlink() else _resolve(path.parent) / path.name
 
     def get_line(self, number: int) -> str:
         """Return a line (1-based) of the text, or an empty one."""
         lines = self.data.split(b"\n", max(number, 0))
         line = lines[number - 1] if 0 < number <= len(lines) else b""
         return line.decode("utf-8-sig" if number == 1 else "utf-8", errors="replace").rstrip("\r")
+
+
+@lru_cache(maxsize=64)
+def _resolve(directory: Path) -> Path:
+    """Return a directory's own path; to follow it again for each of its files takes longer than to read them."""
+    return directory.resolve()
 
 
 def read_inputs(paths: Sequence[str], settings: Settings) -> list[Input]:

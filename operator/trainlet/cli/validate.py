@@ -3,17 +3,23 @@
 import argparse
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from trainlet.cli.inputs import read_inputs
 from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
+from trainlet.cli.side_by_side import MANY, Outcome, judge_side_by_side
 from trainlet.settings import get_environ
 
 if TYPE_CHECKING:
     from trainlet.cli.inputs import Input
     from trainlet.cli.reading import Verdict
+    from trainlet.cli.side_by_side import Write
     from trainlet.settings import Settings
+
+#: What gives one list of all verdicts.
+_LISTS = ("json", "yaml")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,35 +36,50 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     gc.disable()  # all that is parsed is kept to the end; to look through it for garbage costs a fifth of the time
     try:
-        verdicts = _judge(read_inputs(args.paths, settings), settings, args.old)
+        outcomes = _judge(read_inputs(args.paths, settings), settings, args.old, _choose_form(args.output, args.color))
     finally:
         gc.enable()
-    for line in _render(verdicts, args.output, args.color):
+    for line in _render(outcomes, args.output):
         print(line)
-    if not verdicts and args.output not in ("json", "yaml"):
+    if not outcomes and args.output not in _LISTS:
         print(f"nothing to validate in {', '.join(args.paths)}", file=sys.stderr)
-    return 0 if all(verdict.admitted for verdict in verdicts) else 1
+    return 0 if all(outcome.is_accepted for outcome in outcomes) else 1
 
 
-def _judge(inputs: "Sequence[Input]", settings: "Settings", old: str | None) -> "list[Verdict]":
+def _judge(inputs: "Sequence[Input]", settings: "Settings", old: str | None, write: "Write") -> "list[Outcome]":
     from trainlet.cli.reading import parse_inputs
 
-    parsed = parse_inputs(inputs)
-    if all(verdict.errors for verdict in parsed):
-        return parsed  # a file that cannot be read is refused without all that admission loads
+    if len(inputs) < MANY:
+        parsed = parse_inputs(inputs)
+        if all(verdict.errors for verdict in parsed):
+            return [write(verdict) for verdict in parsed]  # they are refused without all that admission loads
     from trainlet.cli.admission import admit_inputs, open_registry, read_stored
 
     registry = open_registry(settings, inputs)
-    return admit_inputs(parsed, registry, read_stored(old, registry, settings) if old else {})
+    if len(inputs) >= MANY and not old and (outcomes := judge_side_by_side(inputs, registry, write)) is not None:
+        return outcomes
+    stored = read_stored(old, registry, settings) if old else {}
+    return [write(verdict) for verdict in admit_inputs(parse_inputs(inputs), registry, stored)]
 
 
-def _render(verdicts: "Sequence[Verdict]", output: str, color: str) -> list[str]:
-    from trainlet.cli.output import dump
+def _choose_form(output: str, color: str) -> "Write":
+    """Return what writes a verdict down in the form that was asked for."""
     from trainlet.cli.verdicts import choose_palette, render_verdict, write_annotations, write_verdict
 
-    if output == "github":
-        return [line for verdict in verdicts for line in write_annotations(verdict)]
-    if output:
-        return [dump([write_verdict(verdict) for verdict in verdicts], output)]
     palette = choose_palette(color, get_environ(), is_terminal=sys.stdout.isatty())
-    return [line for verdict in verdicts for line in render_verdict(verdict, palette)]
+    forms: dict[str, Callable[[Verdict], object]] = {"github": write_annotations, "json": write_verdict}
+    form = forms["json" if output in _LISTS else output] if output else partial(render_verdict, palette=palette)
+    return partial(_write, form)
+
+
+def _write(form: "Callable[[Verdict], object]", verdict: "Verdict") -> Outcome:
+    key = verdict.key if verdict.key and verdict.key.name else None
+    return Outcome(key, verdict.admitted is not None, form(verdict))
+
+
+def _render(outcomes: "Sequence[Outcome]", output: str) -> list[str]:
+    from trainlet.cli.output import dump
+
+    if output in _LISTS:
+        return [dump([outcome.written for outcome in outcomes], output)]
+    return [line for outcome in outcomes for line in outcome.written]
