@@ -5,6 +5,8 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 ENGINES := .cache/engines/env
+# Engine tests in one process, all others in what else there is.
+SIDE_BY_SIDE := -n 2 --dist loadgroup
 FAST_TESTS := tests/unit tests/cases tests/test_architecture.py
 LOAD_ENGINES = while IFS= read -r line; do export "$$line"; done <$(ENGINES)
 
@@ -18,10 +20,10 @@ demo: $(RUNTIME) ## train on two nodes, live; needs no engine and no image
 	@$(BIN)/trainlet demo $(ARGS)
 
 test: install engines images ## set everything up, then run every test
-	@$(LOAD_ENGINES); exec $(BIN)/python -m pytest $(ARGS)
+	@$(LOAD_ENGINES); exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
 
 check: lint ## format, lint, types, layers and the fast tests
-	$(BIN)/python -m pytest -q -m "not engine" $(FAST_TESTS) $(ARGS)
+	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not engine" $(FAST_TESTS) $(ARGS)
 
 lint: install ## format (only looked at), lint, types, layers
 	$(BIN)/ruff format --check .

@@ -33,6 +33,7 @@ def build_runtime(
     job: JSON | None = None,
     ml_policy: JSON | None = None,
     more_jobs: list[JSON] | None = None,
+    jobset: JSON | None = None,
 ) -> JSON:
     """Return a ClusterTrainingRuntime with one trainer job, the torch policy unless another is given."""
     node = {
@@ -56,7 +57,7 @@ def build_runtime(
         "metadata": {"name": name},
         "spec": {
             "mlPolicy": {"numNodes": 1, "torch": {}} if ml_policy is None else ml_policy,
-            "template": {"spec": {"replicatedJobs": [*(more_jobs or []), node]}},
+            "template": {"spec": {**(jobset or {}), "replicatedJobs": [*(more_jobs or []), node]}},
         },
     }
 
@@ -66,6 +67,32 @@ def build_replicated_job(name: str, *containers: JSON, ancestor: str | None = No
     labels = {"trainer.kubeflow.org/trainjob-ancestor-step": ancestor} if ancestor else {}
     spec = {"template": {"spec": {**pod, "containers": list(containers)}}}
     return {"name": name, "template": {"metadata": {"labels": labels}, "spec": spec}}
+
+
+def build_steps_runtime(
+    *, ml_policy: JSON | None = None, pod_group_policy: JSON | None = None, more_jobs: list[JSON] | None = None
+) -> JSON:
+    """Return a runtime with both initializers and a trainer, all with one volume; more jobs come after them.
+
+    None for a policy leaves the field out.
+    """
+    mounts = {"volumeMounts": [{"name": "initializer", "mountPath": "/workspace"}]}
+    requests = {"resources": {"requests": {"cpu": "1", "memory": "4Gi"}}}
+    steps = [("dataset-initializer",) * 3, ("model-initializer",) * 3, ("node", "node", "trainer")]
+    jobs = [
+        build_replicated_job(job, {"name": container, "image": "image:1", **mounts, **requests}, ancestor=ancestor)
+        for job, container, ancestor in steps
+    ]
+    policies = {"mlPolicy": ml_policy, "podGroupPolicy": pod_group_policy}
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "ClusterTrainingRuntime",
+        "metadata": {"name": "steps"},
+        "spec": {
+            **{key: policy for key, policy in policies.items() if policy is not None},
+            "template": {"spec": {"replicatedJobs": [*jobs, *(more_jobs or [])]}},
+        },
+    }
 
 
 def build_pod_patch(rjob: str, manager: str = "acme.io/a", **pod: Any) -> JSON:

@@ -14,6 +14,8 @@ import pytest
 from trainlet.engine.base import Engine
 
 IMAGE = os.environ.get("TRAINLET_TEST_IMAGE", "localhost/trainlet-python:test")
+#: Open MPI, OpenSSH, JAX and XGBoost; tests/images/build says what else.
+FRAMEWORKS_IMAGE = "localhost/trainlet-frameworks:test"
 
 #: What containers have on every engine: an image, a network of their own, a file system, users.
 _CONTAINERS = frozenset({"images", "addresses", "mounts", "shm", "users"})

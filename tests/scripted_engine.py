@@ -1,9 +1,10 @@
 """An engine in memory that keeps the promises of `engine/base.py` and does what a script says.
 
 Containers run nothing: one runs until a script lets it exit. It does not pull layers, resolve names, rotate logs,
-enforce limits or mounts, nor answer late; SIGTERM ends a container at once with `stop_code`, unless it is `stubborn`.
-Of the calls' failures it knows two: the call was refused, and the call was done but its answer was lost. One thing
-real engines cannot do: `kill_operator` ends the program that calls it, at a chosen call, before or after its effect.
+enforce limits, make mounts or files, nor answer late; SIGTERM ends a container at once with `stop_code`, unless it is
+`stubborn`, and it listens on the ports that the script says. Of the calls' failures it knows two: the call was
+refused, and the call was done but its answer was lost. One thing real engines cannot do: `kill_operator` ends the
+program that calls it, at a chosen call, before or after its effect.
 """
 
 import functools
@@ -19,6 +20,7 @@ from typing import Any, TypeVar, cast
 
 from trainlet.engine.base import (
     EngineEvent,
+    EngineFacts,
     EngineUnavailable,
     ImageMissing,
     LogLine,
@@ -29,12 +31,14 @@ from trainlet.engine.base import (
     StartFailed,
     SubnetTaken,
 )
+from trainlet.engine.owners import is_same_volume, read_owners
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
-from trainlet.planning.observed import ContainerState, Observed, ObservedContainer, ObservedNetwork
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer, ObservedNetwork, ObservedVolume
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _GATE_SECONDS = 20.0
+Thing = ObservedContainer | ObservedNetwork | ObservedVolume
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
 
@@ -76,6 +80,8 @@ class ScriptedEngine:
         self._ids = itertools.count(1)
         self._containers: dict[str, tuple[ContainerSpec, ObservedContainer]] = {}
         self._networks: dict[str, ObservedNetwork] = {}
+        self._volumes: dict[str, ObservedVolume] = {}
+        self._ports: dict[str, frozenset[int]] = {}
         self._events: SimpleQueue[EngineEvent | None] = SimpleQueue()
         self._refusals: Counter[str] = Counter()
         self._lost_answers: Counter[str] = Counter()
@@ -86,6 +92,7 @@ class ScriptedEngine:
         self.stop_code = 143
         self.is_down = False
         self.is_operator_dead = False
+        self.tells_ports = True
         self.started: list[Started] = []
         self.counted_exits: Counter[tuple[str, str]] = Counter()
         self.calls = 0
@@ -98,19 +105,22 @@ class ScriptedEngine:
     def ping(self) -> str:
         return "1"
 
+    def find_facts(self) -> EngineFacts:
+        return EngineFacts("scripted")
+
     @_verb
     def observe(self, owner_uid: str) -> Observed:
-        def mine(thing: ObservedContainer | ObservedNetwork) -> bool:
+        def mine(thing: Thing) -> bool:
             return thing.labels.get(labels.OWNER_UID) == owner_uid
 
         containers = tuple(c for c in self.containers if mine(c))
-        return Observed(containers, tuple(n for n in self._networks.values() if mine(n)))
+        networks = tuple(n for n in self._networks.values() if mine(n))
+        return Observed(containers, networks, tuple(v for v in self._volumes.values() if mine(v)))
 
     @_verb
     def find_owners(self, store: str) -> frozenset[Owner]:
-        things = [*self.containers, *self._networks.values()]
-        known = [thing.labels for thing in things if thing.labels.get(labels.STORE) == store]
-        return frozenset(Owner(k[labels.OWNER_UID], k[labels.NAMESPACE], k[labels.JOB_NAME]) for k in known)
+        things: list[Thing] = [*self.containers, *self._networks.values(), *self._volumes.values()]
+        return read_owners(thing.labels for thing in things if thing.labels.get(labels.STORE) == store)
 
     @_verb
     def has_image(self, image: str) -> bool:
@@ -124,6 +134,10 @@ class ScriptedEngine:
             if self.is_operator_dead or self.is_down or image not in self.registry:
                 raise PullFailed(f"no image {image}", remedy="push it")
             self.images.add(image)
+
+    @_verb
+    def import_image(self, name: str, tar: Iterator[bytes]) -> None:  # noqa: ARG002 - nobody looks inside
+        self.images.add(name)
 
     @_verb
     def find_subnets(self) -> frozenset[str]:
@@ -155,6 +169,26 @@ class ScriptedEngine:
         self._tell(network)
 
     @_verb
+    def create_volume(self, spec: VolumeSpec) -> None:
+        found = self._volumes.setdefault(spec.name, ObservedVolume(spec.name, dict(spec.labels)))
+        if not is_same_volume(found.labels, spec.labels):
+            raise NameTaken(f"volume {spec.name} is there")
+
+    @_verb
+    def remove_volume(self, name: str) -> None:
+        users = [c.name for spec, c in self._containers.values() if name in {mount.volume for mount in spec.volumes}]
+        if users:
+            raise EngineError(f"volume {name} is in use by {', '.join(users)}")
+        self._volumes.pop(name, None)
+
+    @_verb
+    def find_ports(self, id: str) -> frozenset[int] | None:
+        found = self._find(id)
+        if found is None or found[1].state is not ContainerState.RUNNING:
+            return frozenset()
+        return self._ports.get(found[1].id, frozenset()) if self.tells_ports else None
+
+    @_verb
     def create_container(self, spec: ContainerSpec) -> None:
         taken = self._find(spec.name)
         if taken is not None:
@@ -166,6 +200,9 @@ class ScriptedEngine:
             raise ImageMissing(f"no image {spec.image}")
         if not any(network.name == spec.network for network in self._networks.values()):
             raise EngineError(f"no network {spec.network}")
+        for mount in spec.volumes:
+            if mount.volume not in self._volumes:
+                raise EngineError(f"no volume {mount.volume}")
         container = ObservedContainer(
             f"c{next(self._ids)}",
             spec.name,
@@ -243,6 +280,11 @@ class ScriptedEngine:
             self.counted_exits[(container.labels[labels.OWNER_UID], container.pod)] += 1
         self._end(container.id, code)
 
+    def listen(self, name: str, *ports: int) -> None:
+        """Let a running container listen on these ports, and on no others, until it ends."""
+        [container] = [c for _, c in self._containers.values() if c.name == name]
+        self._ports[container.id] = frozenset(ports)
+
     def take_container(self, name: str) -> None:
         """Remove a container by hand."""
         self.remove_container.__wrapped__(self, self._get(name)[1].id)  # type: ignore[attr-defined]
@@ -254,6 +296,10 @@ class ScriptedEngine:
         for spec, container in list(self._containers.values()):
             if name in container.networks:
                 self._put(spec, replace(container, networks=frozenset()))
+
+    def take_volume(self, name: str) -> None:
+        """Remove a volume by hand, from under its containers."""
+        self._volumes.pop(name, None)
 
     def add_foreign(self, name: str, owner: str = "somebody") -> None:
         """Let somebody else have a container of this name, if it is free."""
@@ -289,6 +335,7 @@ class ScriptedEngine:
         self._lost_answers.clear()
         self._fate, self.is_down, self.is_operator_dead = None, False, False
         self.stubborn.clear()
+        self.tells_ports = True
         self.take_foreign()
         self.images |= self.registry
         self.pull_gate.set()
@@ -309,6 +356,11 @@ class ScriptedEngine:
     def networks(self) -> list[str]:
         """The names of all networks."""
         return sorted(network.name for network in self._networks.values())
+
+    @property
+    def volumes(self) -> list[str]:
+        """The names of all volumes."""
+        return sorted(self._volumes)
 
     @property
     def foreign(self) -> list[ObservedContainer]:

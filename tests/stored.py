@@ -63,6 +63,7 @@ class Place:
         uid: str = UID,
         spec: JSON | None = None,
         is_admitted: bool = True,
+        trainer_status: JSON | None = None,
         **report: Any,
     ) -> None:
         """Write a job's status document; other keywords go into the report's body."""
@@ -72,6 +73,8 @@ class Place:
             job["metadata"]["labels"] = labels
         if conditions:
             job["status"] = {"conditions": conditions}
+        if trainer_status:
+            job["status"] = {**job.get("status", {}), "trainerStatus": trainer_status}
         body = {"phase": phase, "nodes": [build_node(0), build_node(1)] if nodes is None else nodes, **report}
         metadata = {"name": name, "namespace": namespace}
         wrapped = {

@@ -131,3 +131,5 @@ class Bench:
                 self.engine.remove_container(container.id)
             for network in seen.networks:
                 self.engine.remove_network(network.id)
+            for volume in seen.volumes:
+                self.engine.remove_volume(volume.name)

@@ -44,7 +44,9 @@ class World:
     @property
     def environ(self) -> dict[str, str]:
         """The environment of every program of this world."""
-        return {**os.environ, "XDG_STATE_HOME": str(self._state_home), "TRAINLET_DIR": str(self.jobs)}
+        cache = str(self.base / "cache")
+        own = {"XDG_STATE_HOME": str(self._state_home), "XDG_CACHE_HOME": cache, "TRAINLET_DIR": str(self.jobs)}
+        return {**os.environ, **own}
 
     def engine_flags(self) -> list[str]:
         """What tells trainlet which engine to use."""
@@ -196,6 +198,8 @@ class World:
                     self.engine.remove_container(container.id)
                 for network in seen.networks:
                     self.engine.remove_network(network.id)
+                for volume in seen.volumes:
+                    self.engine.remove_volume(volume.name)
         return not owners
 
 

@@ -14,7 +14,8 @@ from typing import Any
 from builders import NOW, build_job, build_runtime
 from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
-from trainlet.planning.containers import Site, build_container
+from trainlet.planning import labels
+from trainlet.planning.containers import build_container
 from trainlet.planning.observed import (
     ContainerState,
     ImageState,
@@ -22,24 +23,28 @@ from trainlet.planning.observed import (
     ObservedContainer,
     ObservedImage,
     ObservedNetwork,
+    ObservedVolume,
 )
 from trainlet.planning.options import Options
 from trainlet.planning.plan import (
     Action,
     CreateContainer,
     CreateNetwork,
+    CreateVolume,
     Failure,
     KeepLogs,
     KillContainer,
     PullImage,
     RemoveContainer,
     RemoveNetwork,
+    RemoveVolume,
     StartContainer,
     StopContainer,
     render_plan,
 )
-from trainlet.planning.reconcile import Case, Decision, Draft, Scene, conclude, look, reconcile
+from trainlet.planning.reconcile import Decision, Draft, conclude, reconcile
 from trainlet.planning.records import PodRecord, read_record
+from trainlet.planning.scene import Case, Scene, look
 from trainlet.planning.slots import Slot
 from trainlet.planning.specs import ContainerSpec
 
@@ -58,15 +63,18 @@ class World:
     now: datetime = NOW
     pods: tuple[JSON, ...] = ()
     report: JSON | None = None
+    jobset: JSON | None = None
+    jobs: tuple[JSON, ...] = ()
     observed: Observed = field(default_factory=lambda: Observed(images={IMAGE: PRESENT}))
     made: int = 0
+    kept_volumes: frozenset[str] = frozenset()
 
     # The core's own answers
 
     @property
     def case(self) -> Case:
         """What is stored."""
-        return Case(self.job, self.runtime, self.pods, self.report)
+        return Case(self.job, self.runtime, self.pods, self.report, self.jobset, self.jobs)
 
     def look(self) -> Scene:
         """Return the scene that a pass begins with."""
@@ -98,7 +106,8 @@ class World:
     def store(self, decision: Decision) -> "World":
         """Return the world with a decision written down."""
         job = {**self.job, "status": decision.status} if decision.status else self.job
-        return replace(self, job=job, pods=decision.pods, report=decision.report)
+        stored = {name: getattr(decision, name) for name in ("pods", "report", "jobset", "jobs")}
+        return replace(self, job=job, **stored)
 
     def step(self) -> "World":
         """Make one pass and carry its plan out."""
@@ -180,9 +189,7 @@ class World:
     def spec(self, step: str, record: PodRecord | None = None) -> ContainerSpec:
         """Return the container that the step is to have."""
         scene = self.look()
-        network = scene.network or build_network()
-        subdomain = scene.jobset.spec.network.subdomain or scene.job.metadata.name
-        site = Site(scene.job, subdomain, scene.slots, network, scene.options)
+        site = scene.build_site(scene.network or build_network())
         return build_container(site, self.slot(step), record or PodRecord(self.now)).with_hash()
 
     @property
@@ -216,8 +223,20 @@ class World:
                 assert not any(action.name in c.networks for c in observed.containers), f"{action.name} is in use"
                 networks = tuple(n for n in observed.networks if n.id != id)
                 return replace(self, observed=replace(observed, networks=networks))
+            case CreateVolume(spec=volume):
+                if labels.OWNER_UID not in volume.labels:
+                    return replace(self, kept_volumes=self.kept_volumes | {volume.name})
+                assert all(v.name != volume.name for v in observed.volumes), f"{volume.name} is there already"
+                volumes = (*observed.volumes, ObservedVolume(volume.name, volume.labels))
+                return replace(self, observed=replace(observed, volumes=volumes))
+            case RemoveVolume(name=name):
+                assert not observed.containers, f"{name} is in use"
+                volumes = tuple(v for v in observed.volumes if v.name != name)
+                return replace(self, observed=replace(observed, volumes=volumes))
             case PullImage(image=image):
                 return self.image("pulling", image)
+            case CreateContainer(spec=spec) if any(is_made_of(c, spec) for c in observed.containers):
+                return self  # ours, from an earlier try
             case CreateContainer(spec=spec):
                 assert not any(c.name == spec.name for c in observed.containers), f"{spec.name} is there already"
                 return replace(self.see(build_created(spec, f"{spec.name}#{self.made}")), made=self.made + 1)
@@ -261,6 +280,12 @@ def build_running(nodes: int = 2, **keywords: Any) -> World:
     """Return a job whose nodes all run, written down."""
     trainer = {**keywords.pop("trainer", {}), "numNodes": nodes}
     return build_world(trainer=trainer, **keywords).settle()
+
+
+def is_made_of(container: ObservedContainer, spec: ContainerSpec) -> bool:
+    """Tell whether a container that was not started was made from this spec."""
+    same = container.labels.get(labels.SPEC_HASH) == spec.labels[labels.SPEC_HASH]
+    return same and container.name == spec.name and container.state is ContainerState.CREATED
 
 
 def build_network(name: str = "mnist-net", subnet: str = SUBNET, **fields: Any) -> ObservedNetwork:

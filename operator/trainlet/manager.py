@@ -9,9 +9,11 @@ import threading
 import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
+from trainlet.admission.cel import find_match
 from trainlet.apis.trainer import TRAIN_JOB
 from trainlet.controller.controller import Controller
 from trainlet.controller.engine_source import EngineSource
@@ -23,17 +25,25 @@ from trainlet.controller.reconciler import OWNER, Reconciler
 from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workqueue import WorkQueue
 from trainlet.documents.scan import scan_directory
+from trainlet.documents.secret import load_secret
 from trainlet.documents.status_dir import StatusDir, build_write_error
 from trainlet.engine.base import Engine, Owner
+from trainlet.initializer.program import build_program
 from trainlet.kube.errors import ApiError, TrainletError, UsageError
 from trainlet.kube.meta import ObjectKey, get_metadata
 from trainlet.loading import build_registry, now
 from trainlet.planning import labels
 from trainlet.planning.events import Note
+from trainlet.planning.initializers import InitializerOptions
 from trainlet.planning.options import Options
-from trainlet.planning.reconcile import find_images
+from trainlet.planning.policies.status import Features
+from trainlet.planning.scene import survey
 from trainlet.planning.status import is_finished
 from trainlet.settings import Settings, get_default_shm_bytes, get_surroundings
+
+if TYPE_CHECKING:
+    from trainlet.server.credentials import Credentials
+    from trainlet.server.status_server import StatusServer
 
 log = logging.getLogger(__name__)
 
@@ -42,8 +52,8 @@ ENGINE_CALLS_AT_ONCE = 4
 STOP_TIMEOUT_SECONDS = 20.0
 
 
-def build_options(settings: Settings) -> Options:
-    """Return what the planner needs of the settings and the machine."""
+def build_options(settings: Settings, secret: bytes = bytes(32)) -> Options:
+    """Return what the planner needs of the settings and the machine; without the secret, for plans only."""
     return Options(
         store=settings.store_id,
         workspace_dir=str(settings.workspace_path),
@@ -51,6 +61,10 @@ def build_options(settings: Settings) -> Options:
         pull_policy=settings.pull_policy,
         restart_backoff_seconds=settings.restart_backoff,
         default_shm_bytes=get_default_shm_bytes(),
+        features=Features(settings.status_port),
+        initializer=InitializerOptions(settings.initializer_image, build_program(), str(settings.cache_path)),
+        secret=secret,
+        find_match=find_match,
     )
 
 
@@ -65,6 +79,8 @@ class Manager:
         self._queue: WorkQueue[ObjectKey] = WorkQueue(time.monotonic)
         self._pool = ThreadPoolExecutor(ENGINE_CALLS_AT_ONCE, thread_name_prefix="engine")
         self.registry = build_registry(settings)
+        self._options, self._server = self._open_server(build_options(settings, load_secret(settings.private_path)))
+        _make_cache(settings.cache_path)
         self._engine_source = EngineSource(engine, now, self._wake_owner, self._wake_all)
         self._images = ImageKeeper(engine, now, self._tell_of_image)
         self._files = FileSource(
@@ -89,6 +105,8 @@ class Manager:
             if owner.uid not in known:
                 self._queue.add(ObjectKey(OWNER, owner.namespace, owner.uid))
         self._wake_all()
+        if self._server is not None:
+            self._server.start()
         self._engine_source.start()
         self._controller.start()
 
@@ -112,6 +130,8 @@ class Manager:
         """End all threads; containers are left running."""
         self._engine.close()
         self._files.stop(STOP_TIMEOUT_SECONDS)
+        if self._server is not None:
+            self._server.stop(STOP_TIMEOUT_SECONDS)
         self._engine_source.stop(STOP_TIMEOUT_SECONDS)
         self._controller.stop(STOP_TIMEOUT_SECONDS)
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -123,19 +143,36 @@ class Manager:
         waiting = [j for j in jobs if not (is_finished(j.get("status") or {}) or j["spec"].get("suspend"))]
         return not waiting and self._queue.is_idle(float("inf"))
 
+    def _open_server(self, options: Options) -> tuple[Options, "StatusServer | None"]:
+        """Return the server of what training code reports, if it is asked for, and how containers find it."""
+        port, keys = self._settings.status_port, self._settings.private_path
+        if port is None:
+            return options, None
+        from trainlet.server.credentials import load_credentials
+        from trainlet.server.host_address import find_host_address, find_own_address
+        from trainlet.server.status_server import StatusServer
+
+        def renew() -> "Credentials":
+            return load_credentials(keys, now())
+
+        networks = (self._settings.network_pool,)
+        server = StatusServer(self.registry, options.secret, renew, port=port, networks=networks)
+        features = Features(port, renew().authority)
+        host = find_host_address(self._engine.find_facts(), find_own_address())
+        return replace(options, features=features, host_address=host), server
+
     def _build_reconciler(self) -> Reconciler:
         logs = LogKeeper(self._engine, self._status_dir)
         subnets = SubnetAllocator(self._engine, self._settings.network_pool)
         roots = self._settings.allow_host_path
         executor = Executor(self._engine, self._pool, self._images, subnets, logs, roots)
-        options = build_options(self._settings)
         return Reconciler(
             self.registry,
             self._engine,
             executor,
             self._images,
             self._engine_source,
-            options,
+            self._options,
             now,
             inline_status=self._settings.status == "inline",
         )
@@ -149,13 +186,21 @@ class Manager:
         for key in self.registry.list_jobs():
             with contextlib.suppress(ApiError):  # a job that cannot be built waits for no image
                 case = self.registry.get_case(key)
-                if case is not None and image in find_images(case):
+                if case is not None and image in survey(case, self._options).images:
                     self.registry.note(key, note)
                     self._queue.add(key)
 
     def _wake_all(self) -> None:
         for key in self.registry.list_jobs():
             self._queue.add(key)
+
+
+def _make_cache(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        what = f"cannot keep what initializers fetch: {error.strerror or error}"
+        raise UsageError(what, where=str(path), remedy="give another directory with --cache-dir") from None
 
 
 def run(settings: Settings, *, once: bool = False) -> None:

@@ -5,27 +5,25 @@ What is stored of a job is also what is on disk: every verb ends with the job's 
 
 import threading
 import uuid
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from trainlet.admission.admit import Admitted, Rules, admit, find_pod_violations, identify, is_foreign
+from trainlet.admission.support import build_portability
+from trainlet.admission.trainer_status import admit_trainer_status, keep_trainer_status
 from trainlet.apis.trainer import GROUP, REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
 from trainlet.documents.status_dir import StatusDir
+from trainlet.job_parts import JOB, JOBSET, POD, SNAPSHOT, JobParts
 from trainlet.kube.conditions import set_condition
 from trainlet.kube.errors import ApiError, FieldError
 from trainlet.kube.merge import find, put, upsert
 from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
-from trainlet.planning import labels
-from trainlet.planning.events import EVENT, Note, build_event, get_event_key
-from trainlet.planning.reconcile import Case, Decision
+from trainlet.planning.events import Note
+from trainlet.planning.reconcile import Decision
 from trainlet.planning.report import Phase, wrap_report
+from trainlet.planning.scene import Case
 from trainlet.store import Store
-
-SNAPSHOT, JOBSET, POD = "RuntimeSnapshot", "JobSet", "Pod"
-_PARTS = {"pods": POD, "jobset": JOBSET, "runtime": SNAPSHOT, "events": EVENT}
-_MAX_EVENTS = 200
 
 
 @dataclass(frozen=True)
@@ -47,10 +45,9 @@ class Registry:
         clock: Callable[[], datetime],
     ) -> None:
         self.store = store
-        self._status_dir, self._rules, self._clock = status_dir, rules, clock
+        self._rules, self._clock = rules, clock
         self._lock = threading.RLock()
-        self._write_locks: defaultdict[ObjectKey, threading.Lock] = defaultdict(threading.Lock)
-        self._written: dict[tuple[ObjectKey, str], list[JSON]] = {}
+        self._parts = JobParts(store, status_dir, self._lock)
         self._adoptable: dict[tuple[str, str], str] = {}
         self._runtime_sources: dict[ObjectKey, Source] = {}
         self._base: dict[ObjectKey, tuple[JSON, Source]] = {}
@@ -72,7 +69,14 @@ class Registry:
             if job is None:
                 return None
             runtime = self._get_snapshot(key, job)
-            return Case(job, runtime, tuple(self._pods(key)), self.store.get(_part(key, REPORT)))
+            return Case(
+                job=job,
+                runtime=runtime,
+                pods=tuple(self._parts.list_all(key, POD)),
+                report=self._parts.find(key, REPORT),
+                jobset=self._parts.find(key, JOBSET),
+                jobs=tuple(self._parts.list_all(key, JOB)),
+            )
 
     def find_job(self, uid: str) -> ObjectKey | None:
         """Return the job with this uid, or None."""
@@ -93,7 +97,7 @@ class Registry:
 
     def find_source(self, key: ObjectKey) -> Source | None:
         """Return where a job came from."""
-        source = find(self.store.get(_part(key, REPORT)), "status", "source")
+        source = find(self._parts.find(key, REPORT), "status", "source")
         return Source(str(source.get("file", "")), int(source.get("document", 0))) if source else None
 
     def judge(
@@ -115,19 +119,9 @@ class Registry:
         `adoptable` gives the uids found on the engine by namespace and name, for jobs whose status was lost.
         """
         self._adoptable = dict(adoptable)
-        for stored in self._status_dir.read_jobs():
-            key = ObjectKey(TRAIN_JOB, stored.namespace, stored.name)
-            if stored.job is not None:
-                self._adoptable.pop((stored.namespace, stored.name), None)  # a later job of the name is another one
-            for document in (stored.job, stored.report):
-                if document is not None:
-                    self.store.restore(_part(key, str(document["kind"])), document)
-                    self._written.setdefault((key, "job"), []).append(document)
-            for part, kind in _PARTS.items() if stored.job is not None else ():
-                children = self._status_dir.read_part(key.namespace, key.name, part)
-                for child in children:
-                    self.store.restore(self._child_key(key, kind, child), child)
-                self._written[(key, part)] = children
+        for key, job in self._parts.read():
+            if job is not None:
+                self._adoptable.pop((key.namespace, key.name), None)  # a later job of the name is another one
 
     def apply(self, document: JSON, source: Source) -> Admitted:
         """Create or update an object. Raises ApiError; a job that was there before stays as it was.
@@ -148,11 +142,11 @@ class Registry:
             old = None if admitted.replaces else old
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
-                self._accept(key, source, admitted.warnings)
+                self._accept(key, source, admitted)
             else:
                 self._runtime_sources[key] = source
         if key.kind == TRAIN_JOB:
-            self._write(key)
+            self._parts.write(key)
         return admitted
 
     def add_base_runtime(self, document: JSON, source: Source) -> None:
@@ -167,7 +161,7 @@ class Registry:
     def reject(self, key: ObjectKey, source: Source, error: ApiError, errors: Sequence[JSON]) -> None:
         """Say why a TrainJob's file is refused; `errors` are the causes with their positions."""
         with self._lock:
-            report = self.store.get(_part(key, REPORT)) or wrap_report(key.namespace, key.name, {})
+            report = self._parts.find(key, REPORT) or wrap_report(key.namespace, key.name, {})
             conditions = find(report, "status", "conditions") or []
             conditions = set_condition(conditions, "Accepted", False, error.reason, str(error), self._clock())
             status = {
@@ -177,8 +171,8 @@ class Registry:
                 "source": {"file": source.file, "document": source.document},
                 "errors": list(errors),
             }
-            self.store.put(_part(key, REPORT), {**report, "status": status})
-        self._write(key)
+            self._parts.put(key, REPORT, {**report, "status": status})
+        self._parts.write(key)
 
     def delete(self, key: ObjectKey) -> None:
         """Delete an object; a job stays, marked, until nothing of it is left on the engine."""
@@ -198,46 +192,52 @@ class Registry:
             if job is None:
                 return
             if decision.status is not None:
-                self.store.put(key, {**job, "status": decision.status} if decision.status else job)
+                status = keep_trainer_status(decision.status, job.get("status") or {})
+                self.store.put(key, {**job, "status": status} if status else job)
             if decision.report is not None:
                 self._merge_report(key, decision.report, engine)
-            if decision.jobset is not None:
-                self.store.put(_part(key, JOBSET), decision.jobset)
-            self._replace_pods(key, decision.pods)
+            self._parts.put(key, JOBSET, decision.jobset)
+            self._parts.replace(key, JOB, decision.jobs)
+            self._parts.replace(key, POD, decision.pods)
             for note in notes:
-                self._note(key, note)
-        self._write(key)
+                self._parts.note(key, note, self._clock())
+        self._parts.write(key)
+
+    def record_trainer_status(self, key: ObjectKey, uid: str, trainer_status: JSON) -> None:
+        """Store what the training code of the job with this uid says of itself, in place of what it said before.
+
+        Raises ApiError: 404 if there is no such job, 403 if another has its name now, 422 as the definition says.
+        """
+        with self._lock:
+            job = self.store.get(key)
+            if job is None:
+                raise ApiError("Train job not found", code=404, reason="NotFound")
+            if get_metadata(job).get("uid") != uid:
+                raise ApiError("Forbidden", code=403, reason="Forbidden")
+            status = admit_trainer_status(job, trainer_status, self._rules.crds)
+            self.store.put(key, {**job, "status": status})
+        self._parts.write(key)
 
     def note(self, key: ObjectKey, note: Note) -> None:
         """Record one event of a job outside of a pass."""
         with self._lock:
-            self._note(key, note)
-        self._write(key)
+            self._parts.note(key, note, self._clock())
+        self._parts.write(key)
 
     def report_problem(self, key: ObjectKey, reason: str, message: str) -> None:
         """Say in the report why nothing can be known of the job just now."""
         with self._lock:
-            report = self.store.get(_part(key, REPORT))
+            report = self._parts.find(key, REPORT)
             if report is None:
                 return
             conditions = find(report, "status", "conditions") or []
             conditions = set_condition(conditions, "Running", False, reason, message, self._clock())
-            self.store.put(_part(key, REPORT), put(report, ("status", "conditions"), conditions))
-        self._write(key)
+            self._parts.put(key, REPORT, put(report, ("status", "conditions"), conditions))
+        self._parts.write(key)
 
     def forget(self, key: ObjectKey) -> None:
         """Remove everything that is stored of a job, on disk too."""
-        with self._write_locks[key], self._lock:
-            for pod in self._pods(key):
-                self.store.delete(self._child_key(key, POD, pod))
-            for event in self._events(key):
-                self.store.delete(self._child_key(key, EVENT, event))
-            for kind in (JOBSET, SNAPSHOT, REPORT):
-                self.store.delete(_part(key, kind))
-            self.store.delete(key)
-            for written in [w for w in self._written if w[0] == key]:
-                del self._written[written]
-            self._status_dir.forget(key.namespace, key.name)
+        self._parts.forget(key)
 
     # Parts
 
@@ -262,46 +262,37 @@ class Registry:
         finished = {**document, "metadata": metadata}
         return {**finished, "status": old["status"]} if old and "status" in old else finished
 
-    def _accept(self, key: ObjectKey, source: Source, warnings: Sequence[str]) -> None:
-        report = self.store.get(_part(key, REPORT)) or wrap_report(key.namespace, key.name, {})
-        status = {k: v for k, v in (report.get("status") or {}).items() if k not in ("errors", "warnings")}
+    def _accept(self, key: ObjectKey, source: Source, admitted: Admitted) -> None:
+        report = self._parts.find(key, REPORT) or wrap_report(key.namespace, key.name, {})
+        # What was told of a job holds until something else is asked of it.
+        outdated = ("errors",) if admitted.portability is None else ("errors", "warnings", "portability")
+        status = {k: v for k, v in (report.get("status") or {}).items() if k not in outdated}
         conditions = set_condition(
             status.get("conditions") or [], "Accepted", True, "Admitted", "the manifest was admitted", self._clock()
         )
         if status.get("phase", Phase.REJECTED) == Phase.REJECTED:
             status["phase"] = str(Phase.PENDING)
         status |= {"conditions": conditions, "source": {"file": source.file, "document": source.document}}
-        if warnings:
-            status["warnings"] = list(warnings)
-        self.store.put(_part(key, REPORT), {**report, "status": status})
+        if admitted.warnings:
+            status["warnings"] = list(admitted.warnings)
+        if admitted.portability is not None:
+            status["portability"] = build_portability(admitted.portability)
+        self._parts.put(key, REPORT, {**report, "status": status})
 
     def _merge_report(self, key: ObjectKey, report: JSON, engine: JSON) -> None:
         """Store a pass's report; what admission said of the file stays as it is now."""
-        current = (self.store.get(_part(key, REPORT)) or {}).get("status") or {}
+        current = (self._parts.find(key, REPORT) or {}).get("status") or {}
         running = [c for c in report["status"]["conditions"] if c["type"] == "Running"]
-        kept = {k: current[k] for k in ("source", "warnings", "errors") if k in current}
+        kept = {k: current[k] for k in ("source", "warnings", "portability", "errors") if k in current}
         conditions = upsert(current.get("conditions") or [], running, "type")
-        self.store.put(
-            _part(key, REPORT),
+        self._parts.put(
+            key,
+            REPORT,
             {**report, "status": {**report["status"], "conditions": conditions, "engine": engine, **kept}},
         )
 
-    def _replace_pods(self, key: ObjectKey, pods: Sequence[JSON]) -> None:
-        wanted = {self._child_key(key, POD, pod): pod for pod in pods}
-        for old in self._pods(key):
-            if (old_key := self._child_key(key, POD, old)) not in wanted:
-                self.store.delete(old_key)
-        for pod_key, pod in wanted.items():
-            self.store.put(pod_key, pod)
-
-    def _note(self, key: ObjectKey, note: Note) -> None:
-        event_key = get_event_key(key, note)
-        self.store.put(event_key, build_event(key, note, self.store.get(event_key), self._clock()))
-        for extra in self._events(key)[:-_MAX_EVENTS]:
-            self.store.delete(self._child_key(key, EVENT, extra))
-
     def _get_snapshot(self, key: ObjectKey, job: JSON) -> JSON:
-        snapshot = self.store.get(_part(key, SNAPSHOT))
+        snapshot = self._parts.find(key, SNAPSHOT)
         if snapshot is not None:
             return snapshot
         ref = RuntimeRef.of(job["spec"]["runtimeRef"])
@@ -313,45 +304,8 @@ class Registry:
                 reason="NotFound",
                 remedy="put the runtime into the watched directory",
             )
-        return self.store.put(_part(key, SNAPSHOT), live)
-
-    def _pods(self, key: ObjectKey) -> list[JSON]:
-        pods = self.store.list(POD, key.namespace)
-        return [pod for pod in pods if find(pod, "metadata", "labels", labels.JOBSET_NAME) == key.name]
-
-    def _events(self, key: ObjectKey) -> list[JSON]:
-        events = self.store.list(EVENT, key.namespace)
-        mine = [event for event in events if find(event, "involvedObject", "name") == key.name]
-        return sorted(mine, key=lambda event: (event["lastTimestamp"], int(event["metadata"]["resourceVersion"])))
-
-    def _child_key(self, key: ObjectKey, kind: str, child: JSON) -> ObjectKey:
-        name = str(get_metadata(child)["name"]) if kind in (POD, EVENT) else key.name
-        return ObjectKey(kind, key.namespace, name)
-
-    def _write(self, key: ObjectKey) -> None:
-        """Bring the job's documents up to the store, each only if it changed."""
-        with self._write_locks[key]:
-            with self._lock:
-                main = [o for o in (self.store.get(key), self.store.get(_part(key, REPORT))) if o is not None]
-                parts: dict[str, list[JSON]] = {
-                    "pods": self._pods(key),
-                    "jobset": [o for o in (self.store.get(_part(key, JOBSET)),) if o is not None],
-                    "runtime": [o for o in (self.store.get(_part(key, SNAPSHOT)),) if o is not None],
-                    "events": self._events(key),
-                }
-            for part, objects in parts.items():
-                there = self._status_dir.has_part(key.namespace, key.name, part)
-                if self._is_news(key, part, objects, there=there):
-                    self._status_dir.write_part(key.namespace, key.name, part, objects)
-                    self._written[(key, part)] = list(objects)
-            there = self._status_dir.has_job(key.namespace, key.name)
-            if main and self._is_news(key, "job", main, there=there):
-                self._status_dir.write_job(key.namespace, key.name, main)
-                self._written[(key, "job")] = main
-
-    def _is_news(self, key: ObjectKey, part: str, objects: Sequence[JSON], *, there: bool) -> bool:
-        """Whether a file is not as we left it: other objects, or somebody removed it."""
-        return self._written.get((key, part), []) != objects or (bool(objects) and not there)
+        self._parts.put(key, SNAPSHOT, live)
+        return self._parts.find(key, SNAPSHOT) or live
 
 
 def is_runtime(key: ObjectKey) -> bool:
@@ -368,10 +322,6 @@ def _still_deleting(key: ObjectKey) -> ApiError:
     what = f'object is being deleted: {key.kind.lower()}s.{GROUP} "{key.name}" already exists'
     cause = FieldError("metadata.name", "Forbidden", "the job before it is still being deleted; this one follows")
     return ApiError(what, code=409, reason="AlreadyExists", causes=[cause])
-
-
-def _part(key: ObjectKey, kind: str) -> ObjectKey:
-    return ObjectKey(kind, key.namespace, key.name)
 
 
 def _key_of(job: JSON) -> ObjectKey:

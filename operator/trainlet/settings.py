@@ -60,6 +60,12 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_port(text: str) -> int:
+    if not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is not a port")
+    return int(text)
+
+
 def _parse_root(text: str) -> str:
     if not Path(text).is_absolute():
         raise ValueError(f"{text!r} is not an absolute directory: write it like /data")
@@ -120,6 +126,13 @@ class Settings:
     deletion_grace: float = _option(
         parse_duration, 30.0, "how long the loss of most manifests at once is held", "DURATION"
     )
+    initializer_image: str = _option(
+        str, "docker.io/library/python:3.12-slim", "what fetches https:// and file:// data; it needs python3", "IMAGE"
+    )
+    cache_dir: Path | None = _option(Path, None, "where fetched data is kept (default: ~/.cache/trainlet)", "DIR")
+    status_port: int | None = _option(
+        _parse_port, None, "serve what training code reports of its progress, on this port", "PORT"
+    )
     log_format: str = _option(_choice("text", "json"), "text", "text or json", "FORMAT")
 
     @property
@@ -131,6 +144,16 @@ class Settings:
     def workspace_path(self) -> Path:
         """Where workspaces are."""
         return self.workspace_dir or self.dir / "workspaces"
+
+    @property
+    def private_path(self) -> Path:
+        """Where keys and secrets are."""
+        return self.status_path / ".private"
+
+    @property
+    def cache_path(self) -> Path:
+        """Where what initializers fetch is kept."""
+        return self.cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainlet"
 
     @property
     def store_id(self) -> str:
@@ -170,7 +193,7 @@ def build_settings(flags: Mapping[str, Any], environ: Mapping[str, str] | None =
             values[option.name] = _parse(option, environ[variable], variable)
         elif option.name in config:
             values[option.name] = _parse_config(option, config[option.name])
-    for name in ("dir", "status_dir", "workspace_dir", "crds"):
+    for name in ("dir", "status_dir", "workspace_dir", "cache_dir", "crds"):
         if values.get(name) is not None or name == "dir":
             # Resolved, so that one directory is one store however it is spelled.
             values[name] = Path(values.get(name) or Path()).expanduser().resolve()

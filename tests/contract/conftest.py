@@ -39,5 +39,8 @@ def bench(kind: EngineKind, tmp_path: Path, shared: Path) -> Iterator[Bench]:
     try:
         yield made
     finally:
+        owners = engine.find_owners(made.store)
         made.sweep()
+        for name in [volume.name for owner in owners for volume in engine.observe(owner.uid).volumes]:
+            engine.remove_volume(name)
         engine.close()

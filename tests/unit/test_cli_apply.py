@@ -157,8 +157,9 @@ def test_runtimes_are_listed_with_their_source(desk: Desk) -> None:
 
 def test_runtimes_can_be_listed_for_people_and_by_name(desk: Desk) -> None:
     assert desk.run("runtimes") == 0
-    header, first, *_ = desk.stdout.splitlines()
+    header, *rows = desk.stdout.splitlines()
+    own = next(row for row in rows if row.startswith("own "))
     assert header.split() == ["NAME", "KIND", "NAMESPACE", "FRAMEWORK", "POLICY", "IMAGE", "SOURCE"]
-    assert first.split()[:5] == ["own", "ClusterTrainingRuntime", "<none>", "<none>", "torch"]
+    assert own.split()[:5] == ["own", "ClusterTrainingRuntime", "<none>", "<none>", "torch"]
     desk.run("runtimes", "-o", "name")
     assert "clustertrainingruntime.trainer.kubeflow.org/own" in desk.stdout.splitlines()

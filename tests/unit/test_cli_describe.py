@@ -77,6 +77,32 @@ Files:
     )
 
 
+def test_what_is_not_as_on_a_cluster_is_told_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    place.write_job(
+        warnings=["spec.a.nodeSelector has no effect: there is one machine", "spec.trainer is not given"],
+        portability={
+            "honoured": ["spec.x", "spec.y"],
+            "emulated": [{"path": "spec.a.volumes[0].emptyDir", "message": "it is on disk"}],
+            "noEffect": [{"path": "spec.a.nodeSelector", "message": "there is one machine"}],
+        },
+    )
+    assert run(place, "describe", "tj", "mnist") == 0
+    text = capsys.readouterr().out
+    assert "Warning:     spec.trainer is not given\n" in text
+    assert text.count("nodeSelector") == 1
+    assert (
+        """
+Portability:
+  Honoured:    2 fields
+  Emulated:    spec.a.volumes[0].emptyDir: it is on disk
+  No effect:   spec.a.nodeSelector: there is one machine
+
+Events:
+""".removesuffix("\nEvents:\n")
+        in text
+    )
+
+
 def test_a_rejected_file_begins_with_its_errors(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     errors = [
         {"path": "spec.runtimeRef", "type": "Required value", "detail": "", "line": 4, "column": 1},

@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from trainlet.cli.main import main
 from trainlet.kube.meta import JSON
 from waiting import running, wait_for
 
-HEADER = ["NAME", "STATE", "NODES", "RESTARTS", "AGE"]
+HEADER = ["NAME", "STATE", "NODES", "RESTARTS", "PROGRESS", "AGE"]
 
 
 @pytest.fixture
@@ -49,20 +50,36 @@ def run(place: Place, *words: str) -> int:
 def test_the_table_of_jobs(jobs: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(jobs, "get", "tj") == 0
     assert capsys.readouterr().out == (
-        "NAME    STATE     NODES   RESTARTS   AGE\n"
-        "bert    Failed    1/2     0          5d\n"
-        "mnist   Running   2/2     2          5d\n"
+        "NAME    STATE     NODES   RESTARTS   PROGRESS   AGE\n"
+        "bert    Failed    1/2     0          -          5d\n"
+        "mnist   Running   2/2     2          -          5d\n"
     )
 
 
 def test_the_table_of_all_namespaces(jobs: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(jobs, "get", "trainjobs", "-A") == 0
     assert capsys.readouterr().out == (
-        "NAMESPACE   NAME    STATE     NODES   RESTARTS   AGE\n"
-        "default     bert    Failed    1/2     0          5d\n"
-        "default     mnist   Running   2/2     2          5d\n"
-        "research    mnist   Pending   0/3     0          5d\n"
+        "NAMESPACE   NAME    STATE     NODES   RESTARTS   PROGRESS   AGE\n"
+        "default     bert    Failed    1/2     0          -          5d\n"
+        "default     mnist   Running   2/2     2          -          5d\n"
+        "research    mnist   Pending   0/3     0          -          5d\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("told", "cell"),
+    [
+        ({"progressPercentage": 42, "estimatedRemainingSeconds": 123}, "42% (2m3s left)"),
+        ({"progressPercentage": 0}, "0%"),
+        ({"estimatedRemainingSeconds": 123}, "-"),
+    ],
+)
+def test_the_table_shows_what_the_training_code_says_of_itself(
+    place: Place, capsys: pytest.CaptureFixture[str], told: JSON, cell: str
+) -> None:
+    place.write_job(trainer_status=told)
+    assert run(place, "get", "tj") == 0
+    assert re.split(" {3,}", capsys.readouterr().out.splitlines()[1])[-2] == cell
 
 
 def test_the_wide_table_says_why(jobs: Place, capsys: pytest.CaptureFixture[str]) -> None:

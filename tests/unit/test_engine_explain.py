@@ -9,6 +9,7 @@ import urllib3
 from trainlet.engine.base import StartFailed
 from trainlet.engine.explain import (
     Refused,
+    build_name_taken,
     build_pull_error,
     build_start_error,
     build_unreachable,
@@ -61,6 +62,14 @@ def test_a_start_that_can_never_be(text: str, exit_code: int, remedy: str) -> No
         ("error setting rlimit type 7: operation not permitted", "default_ulimits"),
         ("could not find netavark in one of [/usr/lib/podman]", "install netavark"),
         ("Minimum memory limit allowed is 6MB", "raise the memory limit"),
+        ("remove x: volume is in use - [40f1d0547c49]", "have to go first"),
+        ("volume x is being used by the following container(s): ffa79f85: volume is being used", "have to go first"),
+        (
+            RUNC + "mkdir /var/lib/docker/overlay2/1/merged/data/conf: read-only file system: unknown",
+            "mount it writable",
+        ),
+        ('cannot overwrite directory "/etc" with non-directory "/"', "another path"),
+        ('copier: put: error creating file at "/etc": open /etc: file exists', "another path"),
     ],
 )
 def test_what_may_pass_is_retried_and_explained(text: str, remedy: str) -> None:
@@ -100,6 +109,16 @@ def test_a_pull_that_fails_keeps_the_registry_s_words(text: str, remedy: str) ->
     error = build_pull_error("x:9", text, "unix:///x")
     assert text in str(error)
     assert remedy in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("container", "podman rm -f x"), ("network", "podman network rm x"), ("volume", "podman volume rm x")],
+)
+def test_what_has_our_name_can_be_removed_by_hand(kind: str, command: str) -> None:
+    error = build_name_taken("podman", kind, "x", "unix:///x.sock")
+    assert str(error).startswith(f"{kind} x exists and is not this job's (unix:///x.sock): ")
+    assert f"`{command}`" in error.remedy
 
 
 def nest(error: OSError) -> requests.exceptions.ConnectionError:

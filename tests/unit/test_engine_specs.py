@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from trainlet.engine import docker_wire, podman_wire
+from trainlet.engine.wire import read_path_stat, read_volume
 from trainlet.planning.observed import ContainerState
-from trainlet.planning.specs import ContainerSpec, Limits, Privileges
+from trainlet.planning.specs import ContainerSpec, Limits, Mount, Privileges, Tmpfs, VolumeMount, VolumeSpec
 
 
 def spec(**fields: Any) -> ContainerSpec:
@@ -47,7 +48,7 @@ def test_what_is_not_asked_for_is_left_to_the_image_and_the_engine() -> None:
     docker = docker_wire.build_container(spec(), "", None)
     podman = podman_wire.build_container(spec(), {"init": True}, None)
     assert not {"Entrypoint", "Cmd", "User", "WorkingDir", "NetworkingConfig"} & set(docker)
-    assert not {"Memory", "NanoCpus", "ShmSize", "NetworkMode", "DeviceRequests"} & set(docker["HostConfig"])
+    assert not {"Memory", "NanoCpus", "ShmSize", "NetworkMode", "DeviceRequests", "Tmpfs"} & set(docker["HostConfig"])
     assert not {"entrypoint", "command", "user", "work_dir", "networks", "resource_limits"} & set(podman)
 
 
@@ -84,6 +85,60 @@ def test_containers_rotate_their_logs_have_an_init_and_are_not_restarted_by_the_
     assert podman["log_configuration"]["driver"] == "k8s-file"
     assert podman["log_configuration"]["size"] > 0
     assert (podman["init"], podman["restart_policy"]) == (True, "no")
+
+
+def test_what_is_mounted() -> None:
+    mounted = spec(
+        mounts=(Mount("/h", "/m", read_only=True),),
+        volumes=(VolumeMount("v", "/v"), VolumeMount("w", "/w", read_only=True)),
+        tmpfs=(Tmpfs("/t"), Tmpfs("/dev/shm", 4096)),
+    )
+    host = docker_wire.build_container(mounted, "", None, ("/own",))["HostConfig"]
+    empty = {"VolumeOptions": {"NoCopy": True}}
+    assert host["Mounts"] == [
+        {"Type": "bind", "Source": "/h", "Target": "/m", "ReadOnly": True},
+        {"Type": "volume", "Source": "v", "Target": "/v", "ReadOnly": False, **empty},
+        {"Type": "volume", "Source": "w", "Target": "/w", "ReadOnly": True, **empty},
+        {"Type": "volume", "Target": "/own"},
+    ]
+    assert host["Tmpfs"] == {"/t": "rw,exec,mode=1777", "/dev/shm": "rw,exec,mode=1777,size=4096"}
+    podman = podman_wire.build_container(mounted, {}, None, ("/own",))
+    memory = ["rw", "exec", "mode=1777"]
+    assert podman["mounts"] == [
+        {"type": "bind", "source": "/h", "destination": "/m", "options": ["rbind", "ro"]},
+        {"type": "tmpfs", "destination": "/t", "options": [*memory, "notmpcopyup"]},
+        {"type": "tmpfs", "destination": "/dev/shm", "options": [*memory, "size=4096", "notmpcopyup"]},
+    ]
+    assert podman["volumes"] == [
+        {"Name": "v", "Dest": "/v", "Options": ["nocopy", "rw"]},
+        {"Name": "w", "Dest": "/w", "Options": ["nocopy", "ro"]},
+        {"Dest": "/own", "Options": ["nocopy"]},
+    ]
+
+
+def test_podman_s_volumes_are_root_s_whoever_comes_first() -> None:
+    body = podman_wire.build_volume(VolumeSpec("v", {"a": "b"}))
+    assert body == {"Name": "v", "Labels": {"a": "b"}, "Options": {"o": "uid=0,gid=0"}}
+
+
+@pytest.mark.parametrize("labels", [None, {}, {"a": "b"}])
+def test_a_volume_is_read_with_its_labels_if_it_has_any(labels: Any) -> None:
+    seen = read_volume({"Name": "v", "Labels": labels})
+    assert (seen.name, dict(seen.labels)) == ("v", labels or {})
+
+
+STAT = "eyJuYW1lIjoicnVuIiwibW9kZSI6MTM0MjE4MjM5LCJsaW5rVGFyZ2V0IjoiL3J1biJ9"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, {}),
+        ({"X-Docker-Container-Path-Stat": STAT}, {"name": "run", "mode": 0o1000000777, "linkTarget": "/run"}),
+    ],
+)
+def test_what_a_path_in_a_container_is(headers: dict[str, str], expected: dict[str, Any]) -> None:
+    assert read_path_stat(headers) == expected
 
 
 @pytest.mark.parametrize(

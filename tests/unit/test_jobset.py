@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from builders import UID, build_job, build_runtime
+from builders import UID, build_job, build_pod_patch, build_replicated_job, build_runtime, build_steps_runtime
 from trainlet.apis.trainer import TrainJob
-from trainlet.kube.merge import put
+from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
 from trainlet.planning.jobset import build_jobset
 
@@ -144,6 +144,100 @@ def test_replicas_are_one_for_steps_of_the_job_and_kept_for_others() -> None:
         {"name": "other", "replicas": 4, "template": {"spec": {"parallelism": 2}}},
     ]
     assert counts_of(build(build_runtime(more_jobs=steps))) == [(1, 1, 1), (4, 2, 2), (1, 1, 1)]
+
+
+POD = ("template", "spec", "template", "spec")
+INDEX = {"fieldRef": {"fieldPath": "metadata.annotations['batch.kubernetes.io/job-completion-index']"}}
+LEADER = "alpha-node-0-0.alpha"
+OWN = {"name": "TRAIN_JOB", "value": "value"}
+VECTORS: dict[str, tuple[JSON, JSON, int, list[JSON]]] = {
+    # name: (mlPolicy, the job's trainer, pods, environment of the node)
+    "plain": ({"numNodes": 100}, {"env": [OWN]}, 100, [OWN]),
+    "torch": (
+        {"numNodes": 100, "torch": {}},
+        {"env": [OWN], "resourcesPerNode": {"requests": {"cpu": "1"}}},
+        100,
+        [
+            OWN,
+            {"name": "PET_NNODES", "value": "100"},
+            {"name": "PET_NPROC_PER_NODE", "value": "1"},
+            {"name": "PET_NODE_RANK", "valueFrom": INDEX},
+            {"name": "PET_MASTER_ADDR", "value": LEADER},
+            {"name": "PET_MASTER_PORT", "value": "29500"},
+        ],
+    ),
+    "jax": (
+        {"numNodes": 1, "jax": {}},
+        {"numNodes": 2},
+        2,
+        [
+            {"name": "JAX_NUM_PROCESSES", "value": "2"},
+            {"name": "JAX_PROCESS_ID", "valueFrom": INDEX},
+            {"name": "JAX_COORDINATOR_ADDRESS", "value": f"{LEADER}:29500"},
+        ],
+    ),
+    "xgboost": (
+        {"numNodes": 1, "xgboost": {}},
+        {"numNodes": 2},
+        2,
+        [
+            {"name": "DMLC_TRACKER_URI", "value": LEADER},
+            {"name": "DMLC_TRACKER_PORT", "value": "29500"},
+            {"name": "DMLC_TASK_ID", "valueFrom": INDEX},
+            {"name": "DMLC_NUM_WORKER", "value": "2"},
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize(("ml_policy", "trainer", "pods", "env"), VECTORS.values(), ids=VECTORS)
+def test_upstream_s_vectors_field_for_field(ml_policy: JSON, trainer: JSON, pods: int, env: list[JSON]) -> None:
+    runtime = build_steps_runtime(ml_policy=ml_policy)
+    job = TrainJob.of(build_job("alpha", trainer={"image": "i:2", "command": ["c"], "args": ["a"], **trainer}))
+    jobset = build_jobset(job, runtime)
+    assert (jobset["apiVersion"], jobset["kind"]) == ("jobset.x-k8s.io/v1alpha2", "JobSet")
+    assert set(jobset["spec"]) == {"replicatedJobs", "suspend"}
+    assert counts_of(jobset) == [(1, 1, 1), (1, 1, 1), (1, pods, pods)]
+    rjobs = jobset["spec"]["replicatedJobs"]
+    given = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert [find(rjob, *POD) for rjob in rjobs[:2]] == [find(rjob, *POD) for rjob in given[:2]]
+    has_port = len(set(ml_policy)) > 1
+    assert containers_of(jobset) == [
+        {
+            **find(given[2], *POD, "containers", 0),
+            "image": "i:2",
+            "command": ["c"],
+            "args": ["a"],
+            "env": env,
+            **({"ports": [{"containerPort": 29500}]} if has_port else {}),
+        }
+    ]
+
+
+def test_two_jobs_without_a_label_keep_their_replicas_and_their_containers() -> None:
+    web = {**build_replicated_job("web", {"name": "node", "image": "web:1"}), "replicas": 3}
+    jobset = build(build_steps_runtime(ml_policy={"torch": {}}, more_jobs=[web]), trainer={"numNodes": 2, "image": "i"})
+    assert counts_of(jobset) == [(1, 1, 1), (1, 1, 1), (1, 2, 2), (3, 1, 1)]
+    assert containers_of(jobset) == [{"name": "node", "image": "web:1"}]
+
+
+def test_where_no_job_trains_the_trainer_is_silently_nobody() -> None:
+    web = build_replicated_job("node", {"name": "node", "image": "web:1"})
+    runtime = put(build_steps_runtime(ml_policy={"torch": {}}), ("spec", "template", "spec", "replicatedJobs"), [web])
+    jobset = build(runtime, trainer={"numNodes": 5, "image": "i", "env": [OWN], "command": ["c"]})
+    assert containers_of(jobset) == [{"name": "node", "image": "web:1"}]
+    assert counts_of(jobset) == [(None, 1, 1)]
+
+
+def test_a_patch_for_a_job_that_is_not_there_adds_one_without_containers() -> None:
+    jobset = build(runtimePatches=[build_pod_patch("ghost", nodeSelector={"a": "b"})])
+    assert [rjob["name"] for rjob in jobset["spec"]["replicatedJobs"]] == ["node", "ghost"]
+    assert find(jobset["spec"]["replicatedJobs"][1], *POD) == {"nodeSelector": {"a": "b"}}
+
+
+def test_a_patch_for_a_container_that_is_not_there_adds_one_without_an_image() -> None:
+    jobset = build(runtimePatches=[build_pod_patch("node", containers=[{"name": "ghost"}])])
+    assert containers_of(jobset) == [{"name": "ghost"}, {"name": "node", "image": "image:1"}]
 
 
 def test_nothing_given_is_changed() -> None:

@@ -202,6 +202,30 @@ def test_the_jobset_has_the_patches_in_it() -> None:
     assert (pod["spec"]["terminationGracePeriodSeconds"], pod["spec"]["containers"][0]["image"]) == (300, "mine:1")
 
 
+def test_upstream_s_vector_of_everything_at_once() -> None:
+    init = {"name": "prepare", "image": "i:1", "env": env(("INIT_ENV", "original"), ("DATASET_PATH", "s3://d"))}
+    runtime = build_runtime(pod={"initContainers": [init]})
+    template = {
+        "metadata": {"labels": {"pod": "label"}, "annotations": {"pod": "annotation"}},
+        "spec": {
+            "serviceAccountName": "sa",
+            "initContainers": [{"name": "prepare", "env": env(("INIT_ENV", "patched"), ("NEW_VALUE", "new"))}],
+        },
+    }
+    rjob = {"name": "node", "template": {"spec": {"template": template}}}
+    job = TrainJob.of(build_job(runtimePatches=[patch_template({"spec": {"replicatedJobs": [rjob]}})]))
+    [built] = build_jobset(job, runtime)["spec"]["replicatedJobs"]
+    merged = env(("INIT_ENV", "patched"), ("NEW_VALUE", "new"), ("DATASET_PATH", "s3://d"))
+    assert built["template"]["spec"]["template"] == {
+        "metadata": template["metadata"],
+        "spec": {
+            "serviceAccountName": "sa",
+            "initContainers": [{**init, "env": merged}],
+            "containers": [{"name": "node", "image": "image:1"}],
+        },
+    }
+
+
 def test_nothing_given_is_changed() -> None:
     template, patches = build_runtime()["spec"]["template"], [build_pod_patch("node", containers=[{"name": "node"}])]
     before = repr((template, patches))

@@ -114,7 +114,7 @@ def test_the_last_failure_outlives_the_success_after_it() -> None:
 
 
 def test_a_pod_says_what_a_kubelet_would() -> None:
-    record = PodRecord(NOW, attempt=1, started_at=NOW, previous=FAILED)
+    record = PodRecord(NOW, attempt=1, started_at=NOW, ready=True, previous=FAILED)
     assert write(record)["status"] == {
         "phase": "Running",
         "podIP": "10.213.0.2",
@@ -147,6 +147,6 @@ def test_a_pod_that_is_asked_to_end_has_a_deletion_time() -> None:
 @pytest.mark.parametrize(("policy", "is_new_pod"), [("OnFailure", False), ("Never", True)])
 def test_only_with_never_an_attempt_is_a_new_pod(policy: str, is_new_pod: bool) -> None:
     world = build_world({"pod": {"restartPolicy": policy}})
-    names = [get_pod_name(world.look().job, world.slot("node-0"), PodRecord(NOW, attempt=n)) for n in (0, 1)]
+    names = [get_pod_name(world.slot("node-0"), PodRecord(NOW, attempt=n)) for n in (0, 1)]
     assert (names[0] != names[1]) is is_new_pod
     assert all(name.startswith("mnist-node-0-0-") and len(name) == len("mnist-node-0-0-abcde") for name in names)

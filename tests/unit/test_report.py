@@ -204,3 +204,29 @@ def test_the_addresses_are_told_as_long_as_there_is_a_network() -> None:
     assert body(world)["nodes"][0]["address"] == "10.213.0.2"
     lost = replace(world.lose_network(), now=world.now).change("node-0", state=ContainerState.RUNNING)
     assert "address" not in body(lost.step())["nodes"][0]
+
+
+def test_the_cause_of_a_failure_is_told_with_its_log_and_what_to_do() -> None:
+    log = ("Traceback (most recent call last):", "ModuleNotFoundError: No module named 'einops'")
+    cause = body(build_running().exit("node-1", 1, log=log).step())["rootCause"]
+    assert (cause["node"], cause["exitCode"], cause["log"]) == ("node-1", 1, list(log))
+    assert "einops" in cause["remedy"]
+    assert "signal" not in cause
+
+
+@pytest.mark.parametrize(("code", "signal"), [(137, "SIGKILL"), (139, "SIGSEGV"), (1, None), (128, None), (255, None)])
+def test_an_exit_code_stands_for_a_signal(code: int, signal: str | None) -> None:
+    cause = body(build_running().exit("node-0", code).step())["rootCause"]
+    assert cause.get("signal") == signal
+
+
+def test_what_began_it_is_told_until_all_nodes_have_started_over() -> None:
+    runtime = {**NO_RETRIES, "jobset": {"failurePolicy": {"maxRestarts": 1}}}
+    world = build_running(runtime=runtime).exit("node-0", 7).settle()
+    assert body(world)["rootCause"]["exitCode"] == 7
+    world = world.exit("node-1", 143).step().step()
+    assert (body(world)["phase"], body(world)["rootCause"]["exitCode"]) == ("Restarting", 7)
+    world = world.settle(20)
+    assert body(world)["phase"] == "Running"
+    assert "rootCause" not in body(world)
+    assert body(world)["restarts"] == 1

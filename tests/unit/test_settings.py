@@ -39,6 +39,9 @@ SAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
     "allow_host_path": (("/a", ("/a",)), ("/b,/c/../d", ("/b", "/d")), ("/e", ("/e",))),
     "allow_unsafe_files": (("true", True), ("no", False), ("1", True)),
     "deletion_grace": (("0", 0.0), ("1m", 60.0), ("5s", 5.0)),
+    "initializer_image": (("a:1", "a:1"), ("b", "b"), ("c@sha256:0", "c@sha256:0")),
+    "cache_dir": (("/a", Path("/a")), ("/b", Path("/b")), ("/c", Path("/c"))),
+    "status_port": (("1", 1), ("10443", 10443), ("65535", 65535)),
     "log_format": (("json", "json"), ("text", "text"), ("json", "json")),
 }
 

@@ -8,9 +8,8 @@ import pytest
 
 from builders import NOW
 from trainlet.kube.meta import JSON
-from trainlet.planning.lifecycle import BatchJob, JobState
 from trainlet.planning.options import Options
-from trainlet.planning.status import is_finished, judge_deadline, judge_jobset
+from trainlet.planning.status import is_finished, judge_deadline
 from worlds import World, build_running, build_world
 
 SUSPENDED, RESUMED = ("Suspended", "True", "Suspended"), ("Suspended", "False", "Resumed")
@@ -229,21 +228,6 @@ def test_without_a_deadline_there_is_none(seconds: int | None) -> None:
 def test_a_job_is_finished_when_it_is_complete_or_failed(conditions: list[JSON], finished: bool) -> None:
     assert is_finished({"conditions": conditions}) is finished
     assert is_finished({}) is False
-
-
-@pytest.mark.parametrize(
-    ("states", "verdict"),
-    [
-        ([JobState.SUCCEEDED, JobState.SUCCEEDED], "Complete"),
-        ([JobState.SUCCEEDED, JobState.ACTIVE], None),
-        ([JobState.SUCCEEDED, JobState.WAITING], None),
-        ([JobState.SUCCEEDED, JobState.SUSPENDED], None),
-    ],
-)
-def test_a_jobset_is_complete_when_all_its_jobs_are(states: list[JobState], verdict: str | None) -> None:
-    rjob = build_world().look().jobset.spec.replicated_jobs[0]
-    judged = judge_jobset([BatchJob("j", rjob, (), (), state) for state in states])
-    assert (judged.type if judged else None) == verdict
 
 
 def test_status_that_others_wrote_is_kept() -> None:

@@ -7,10 +7,11 @@ from datetime import datetime
 from trainlet.admission.crd import Crd, find_crd
 from trainlet.admission.metadata import validate_metadata
 from trainlet.admission.mutate import default_train_job
+from trainlet.admission.portability import Finding
 from trainlet.admission.rules import validate_rules
 from trainlet.admission.security import find_violations
 from trainlet.admission.structure import complete
-from trainlet.admission.support import find_ignored, find_unset, find_unsupported
+from trainlet.admission.support import build_warnings, find_portability, find_unset, find_unsupported
 from trainlet.admission.webhooks import FindRuntime, validate_runtime, validate_train_job
 from trainlet.apis.trainer import TRAIN_JOB, TrainJob
 from trainlet.kube.errors import ApiError, FieldError
@@ -44,12 +45,16 @@ class Rules:
 
 @dataclass(frozen=True)
 class Admitted:
-    """What would be stored, and what its author should know. `replaces`: the object before it has to go first."""
+    """What would be stored, and what its author should know. `replaces`: the object before it has to go first.
+
+    `portability`: what becomes of each field of a job; None where nothing was asked anew, or of a runtime.
+    """
 
     key: ObjectKey
     document: JSON
     warnings: tuple[str, ...] = ()
     replaces: bool = False
+    portability: tuple[Finding, ...] | None = None
 
 
 def is_foreign(document: JSON, crds: Iterable[Crd]) -> bool:
@@ -83,9 +88,11 @@ def admit(document: JSON, old: JSON | None, rules: Rules, find_runtime: FindRunt
         candidate = default_train_job(candidate, before, now)
     _judge_rules(candidate, before, crd, key)
     warnings = [f'unknown field "{error.path}"' for error in unknown] if rules.validation == "warn" else []
+    portability = None
     if before is None or not _is_same(candidate, before):  # what asks for nothing is no request to a webhook
-        warnings += _ask_webhooks(candidate, before, crd, rules, find_runtime)
-    return Admitted(key, candidate, tuple(warnings), replaces)
+        told, portability = _ask_webhooks(candidate, before, crd, rules, find_runtime)
+        warnings += told
+    return Admitted(key, candidate, tuple(warnings), replaces, portability)
 
 
 def find_pod_violations(job: JSON, runtime: JSON, rules: Rules) -> list[FieldError]:
@@ -105,12 +112,14 @@ def _judge_rules(candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey) ->
     _raise_invalid(crd, key, validate_rules(candidate, old, crd), old)
 
 
-def _ask_webhooks(candidate: JSON, old: JSON | None, crd: Crd, rules: Rules, find_runtime: FindRuntime) -> list[str]:
-    """Ask the validating webhooks, then pod security, then what this version can do; return their warnings."""
+def _ask_webhooks(
+    candidate: JSON, old: JSON | None, crd: Crd, rules: Rules, find_runtime: FindRuntime
+) -> tuple[list[str], tuple[Finding, ...] | None]:
+    """Ask the validating webhooks, then pod security, then what this version can do; return what they have to tell."""
     if crd.kind != TRAIN_JOB:
         errors, warnings = validate_runtime(candidate, old)
         _raise_denied(crd, errors)
-        return warnings
+        return warnings, None
     errors, warnings = validate_train_job(candidate, old, find_runtime)
     _raise_denied(crd, errors, old)
     job = TrainJob.of(candidate)
@@ -118,8 +127,9 @@ def _ask_webhooks(candidate: JSON, old: JSON | None, crd: Crd, rules: Rules, fin
     assert runtime is not None, "the webhook has found it"
     jobset = build_jobset(job, runtime)
     _raise_forbidden(job, find_violations(jobset, rules.pod_security, rules.host_path_roots))
-    _raise_denied(crd, find_unsupported(candidate, runtime, jobset))
-    return [*warnings, *find_unset(job, runtime), *find_ignored(jobset)]
+    findings = find_portability(candidate, job, runtime, jobset)
+    _raise_denied(crd, find_unsupported(findings))
+    return [*warnings, *find_unset(job, runtime), *build_warnings(findings)], findings
 
 
 def _get_crd(document: JSON, crds: Iterable[Crd]) -> Crd:

@@ -25,6 +25,8 @@ from trainlet.admission.security_checks import (
 from trainlet.kube.errors import FieldError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
+from trainlet.planning.initializers import STORAGE_URI, find_host_path
+from trainlet.planning.labels import ANCESTOR_STEP
 
 LEVELS = tuple(CONTROLS)
 
@@ -68,9 +70,22 @@ def find_violations(jobset: JSON, level: str, host_path_roots: Sequence[str]) ->
             errors += [error for control in controls for error in _judge(owner, control, pod, level)]
         if controls:
             errors += _judge_annotations(f"{path}.metadata.annotations", template, level)
-        for where, volume in _walk(pod, ("volumes", EACH), f"{path}.spec"):
+        for where, volume in (*_walk(pod, ("volumes", EACH), f"{path}.spec"), *_find_sources(rjob, f"{path}.spec")):
             errors += _judge_volume(where, volume, level, roots, allowed)
     return errors
+
+
+def _find_sources(rjob: JSON, path: str) -> Iterator[tuple[str, JSON]]:
+    """Yield, as the hostPath volumes they will be, the file:// sources of an initializer."""
+    ancestor = find(rjob, "template", "metadata", "labels", ANCESTOR_STEP)
+    pod = find(rjob, "template", "spec", "template", "spec") or {}
+    for where, container in _walk(pod, ("containers", EACH), path):
+        if not isinstance(container, dict) or container.get("name") != ancestor or container.get("command"):
+            continue
+        for at, entry in _walk(container, ("env", EACH), where):
+            source = find_host_path(str(find(entry, "value"))) if find(entry, "name") == STORAGE_URI else None
+            if source is not None:
+                yield at, {"name": "source", "hostPath": {"path": source}}
 
 
 def _list_owners(path: str, pod: JSON) -> Iterator[_Owner]:

@@ -97,6 +97,34 @@ class TorchPolicy(Model):
 
 
 class MpiPolicy(Model):
-    """`mlPolicy.mpi` of a runtime."""
+    """`mlPolicy.mpi` of a runtime. Defaults are the CRD's."""
 
+    num_proc_per_node: int = 1
+    mpi_implementation: str = "OpenMPI"
+    ssh_auth_mount_path: str = "/root/.ssh"
     run_launcher_as_node: bool = False
+
+
+class FluxPolicy(Model):
+    """`mlPolicy.flux` of a runtime. Defaults are the CRD's."""
+
+    num_proc_per_node: int = 1
+
+
+class Coscheduling(Model):
+    """`podGroupPolicy.coscheduling` of a runtime. Defaults are the CRD's."""
+
+    schedule_timeout_seconds: int = 60
+
+
+class NetworkTopology(Model):
+    """`podGroupPolicy.volcano.networkTopology` of a runtime. Defaults are the CRD's."""
+
+    mode: str = "hard"
+    highest_tier_allowed: int = 1
+
+
+class Volcano(Model):
+    """`podGroupPolicy.volcano` of a runtime."""
+
+    network_topology: NetworkTopology | None = None

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from trainlet.cli.explain import explain_state, get_phase
 from trainlet.cli.resources import CLUSTER_RUNTIMES, EVENTS, PODS, RUNTIMES, TRAIN_JOBS, Kind, Resource
-from trainlet.cli.table import flatten, format_since
+from trainlet.cli.table import flatten, format_age, format_since
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, get_metadata
 from trainlet.planning.labels import JOBSET_NAME
@@ -71,6 +71,15 @@ def _count_nodes(resource: Resource, _: datetime) -> str:
     return f"{sum(node.get('state') in ('running', 'succeeded') for node in nodes)}/{len(nodes)}"
 
 
+def _read_progress(resource: Resource, _: datetime) -> str:
+    """Return what the training code says of itself: how far it is, and what it believes is left."""
+    told: JSON = find(resource.wire, "status", "trainerStatus") or {}
+    percentage, seconds = told.get("progressPercentage"), told.get("estimatedRemainingSeconds")
+    if percentage is None:
+        return "-"
+    return f"{percentage}% ({format_age(seconds)} left)" if seconds else f"{percentage}%"
+
+
 def _read_pod_state(resource: Resource, _: datetime) -> str:
     if get_metadata(resource.wire).get("deletionTimestamp"):
         return "Terminating"
@@ -103,6 +112,7 @@ _COLUMNS: dict[str, Sequence[Column]] = {
         Column("STATE", lambda resource, _: get_phase(resource)),
         Column("NODES", _count_nodes),
         Column("RESTARTS", _read_report("restarts", default="0")),
+        Column("PROGRESS", _read_progress),
         Column("AGE", _read_age),
         Column("RUNTIME", _read_path("spec", "runtimeRef", "name"), is_wide=True),
         Column("ENGINE", _read_report("engine", "name"), is_wide=True),

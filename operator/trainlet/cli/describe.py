@@ -28,6 +28,8 @@ from trainlet.kube.meta import JSON, get_metadata
 from trainlet.settings import Settings
 
 _NODE_HEADER = ("NAME", "STATE", "RESTARTS", "FAILURES", "ADDRESS", "EXIT CODE", "REASON", "MESSAGE")
+#: What a report's portability tells field by field, and how it is headed.
+_PORTABILITY = {"emulated": "Emulated", "noEffect": "No effect"}
 _CONDITION_HEADER = ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE")
 
 
@@ -61,6 +63,7 @@ def _describe_job(job: Resource, settings: Settings, now: datetime) -> list[str]
         *_indent("Spec", dump(job.wire["spec"], "yaml").splitlines() if "spec" in job.wire else []),
         *_indent("Conditions", _describe_conditions(get_conditions(job), now)),
         *_indent("Nodes", _describe_nodes(job.report.get("nodes") or [])),
+        *_indent("Portability", _describe_portability(job.report.get("portability") or {})),
         *_indent("Events", _describe_events(job, settings, now)),
         *_indent("Files", _align(_list_files(job, settings))),
     ]
@@ -100,8 +103,10 @@ def _list_job_facts(job: Resource, now: datetime) -> Iterable[tuple[str, str]]:
         yield "Engine", f"{report['engine'].get('name')} at {report['engine'].get('endpoint')}"
     if "nodes" in report:
         yield "Restarts", str(report.get("restarts", 0))
+    told = {entry["path"] for title in _PORTABILITY for entry in find(report, "portability", title) or []}
     for warning in report.get("warnings") or []:
-        yield "Warning", str(warning)
+        if warning.partition(" ")[0] not in told:
+            yield "Warning", str(warning)
 
 
 def _describe_conditions(conditions: Iterable[JSON], now: datetime) -> list[str]:
@@ -138,6 +143,17 @@ def _build_node_row(node: JSON) -> list[str]:
         flatten(str(node.get("message") or end.get("message") or "")),
     ]
     return [str(cell) for cell in cells]
+
+
+def _describe_portability(portability: JSON) -> list[str]:
+    """Return what is not as on a cluster, a line each, and how much is."""
+    entries = [
+        (title, flatten(f"{entry['path']}: {entry['message']}"))
+        for key, title in _PORTABILITY.items()
+        for entry in portability.get(key) or []
+    ]
+    count = len(portability.get("honoured") or [])
+    return _align([("Honoured", f"{count} fields"), *entries]) if portability else []
 
 
 def _describe_events(job: Resource, settings: Settings, now: datetime) -> list[str]:

@@ -10,6 +10,7 @@ from trainlet.apis.trainer import TRAIN_JOB
 from trainlet.cli.options import add_operator_options, read_settings
 from trainlet.cli.output import dump
 from trainlet.controller.file_source import FileSource
+from trainlet.controller.inspection import find_listening
 from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
 from trainlet.engine.detect import find_engine
@@ -20,7 +21,8 @@ from trainlet.manager import build_options
 from trainlet.planning.observed import ImageState, Observed, ObservedImage
 from trainlet.planning.options import Options
 from trainlet.planning.plan import Plan
-from trainlet.planning.reconcile import Case, build_teardown, look, reconcile
+from trainlet.planning.reconcile import build_teardown, reconcile
+from trainlet.planning.scene import Case, survey
 from trainlet.registry import Registry
 from trainlet.settings import Settings, get_surroundings
 
@@ -111,9 +113,13 @@ def _find_change(key: ObjectKey, registry: Registry, engine: Engine, options: Op
 
 
 def _observe(case: Case, engine: Engine, options: Options) -> Observed:
-    slots = look(case, Observed(), now(), options).slots
-    images = {slot.container.image: _look_at_image(slot.container.image, engine) for slot in slots}
-    return replace(engine.observe(str(get_metadata(case.job)["uid"])), images=images)
+    needs = survey(case, options)
+    observed = engine.observe(str(get_metadata(case.job)["uid"]))
+    return replace(
+        observed,
+        images={image: _look_at_image(image, engine) for image in needs.images},
+        listening=find_listening(engine, observed, needs),
+    )
 
 
 def _look_at_image(image: str, engine: Engine) -> ObservedImage:

@@ -79,9 +79,9 @@ def _write(key: ObjectKey, preview: Preview) -> JSON:
     return {
         "trainJob": f"{key.namespace}/{key.name}",
         "jobSet": preview.jobset,
-        "objects": [],
+        "objects": list(preview.objects),
         "pods": list(preview.pods),
-        "containers": [asdict(container) for container in preview.containers],
+        "containers": [container.to_json() for container in preview.containers],
         "networks": [asdict(preview.network)],
     }
 
@@ -115,6 +115,12 @@ def _describe(container: ContainerSpec) -> Iterator[tuple[str, str]]:
         yield "limits", limits
     for mount in container.mounts:
         yield "mount", f"{mount.source} at {mount.target}{' (read-only)' if mount.read_only else ''}"
+    for volume in container.volumes:
+        yield "volume", f"{volume.volume} at {volume.target}{' (read-only)' if volume.read_only else ''}"
+    for tmpfs in container.tmpfs:
+        yield "memory", f"at {tmpfs.target}"
+    for file in container.files:
+        yield "file", f"{file.path} (mode {file.mode:04o})"
     for variable, value in container.env.items():
         yield "env", f"{variable}={shlex.quote(value)}"
 

@@ -19,6 +19,7 @@ from trainlet.planning.plan import (
     ContainerAction,
     CreateContainer,
     CreateNetwork,
+    CreateVolume,
     CreateWorkspace,
     Failure,
     KeepLogs,
@@ -27,6 +28,7 @@ from trainlet.planning.plan import (
     PullImage,
     RemoveContainer,
     RemoveNetwork,
+    RemoveVolume,
     StartContainer,
     StopContainer,
 )
@@ -95,6 +97,10 @@ class Executor:
                 self._subnets.create_network(spec)
             case RemoveNetwork(id=id):
                 self._engine.remove_network(id)
+            case CreateVolume(spec=volume):
+                self._engine.create_volume(volume)
+            case RemoveVolume(name=name):
+                self._engine.remove_volume(name)
             case CreateContainer() if ban:
                 raise TrainletError(ban)
             case CreateContainer(spec=container):

@@ -9,15 +9,17 @@ from trainlet.controller.engine_source import EngineSource
 from trainlet.controller.executor import Executor
 from trainlet.controller.images import ImageKeeper
 from trainlet.controller.inline_status import write_inline_status
+from trainlet.controller.inspection import find_listening, read_tail
 from trainlet.engine.base import Engine, EngineUnavailable
 from trainlet.kube.errors import ApiError, EngineError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.planning.events import WARNING, Note, build_notes
-from trainlet.planning.observed import Observed
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from trainlet.planning.options import Options
 from trainlet.planning.plan import CreateContainer, Failure, Plan
-from trainlet.planning.reconcile import Case, build_teardown, conclude, find_images, reconcile
+from trainlet.planning.reconcile import build_teardown, conclude, reconcile
+from trainlet.planning.scene import Case, find_untold_ends, is_ours, survey
 from trainlet.planning.status import is_finished
 from trainlet.registry import Registry
 
@@ -26,6 +28,7 @@ OWNER = "Owner"
 #: Longest time between two looks at a job that is not finished: events may get lost.
 RESYNC_SECONDS = 30.0
 _MAX_EVENT_LENGTH = 950
+NOT_OURS = "spec.managedBy names another controller, so nothing is done with the job here"
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class Reconciler:
             case = self.registry.get_case(key)
             if case is None:
                 return None
+            if not is_ours(case):
+                self.registry.report_problem(key, "ManagedElsewhere", NOT_OURS)
+                return None
             observed = self._observe(case)
             if (elsewhere := self._find_other_engine(case, observed)) is not None:
                 self.registry.report_problem(key, "OtherEngine", elsewhere)
@@ -69,7 +75,8 @@ class Reconciler:
             self.registry.forget(key)
             return None
         if self.inline_status and decision.status and (source := self.registry.find_source(key)):
-            write_inline_status(Path(source.file), key, decision.status)
+            stored = self.registry.store.get(key) or {}  # training code may have reported during the pass
+            write_inline_status(Path(source.file), key, stored.get("status") or decision.status)
         if failures:
             raise _summarize(failures)
         return 0 if draft.plan else self._get_delay(decision.status or {}, decision.due)
@@ -83,10 +90,20 @@ class Reconciler:
     def _observe(self, case: Case) -> Observed:
         uid = str(find(case.job, "metadata", "uid"))
         observed = self.engine.observe(uid)
-        containers = tuple(
-            replace(c, disrupted=True) if self.engine_source.is_disrupted(c) else c for c in observed.containers
+        needs, untold = survey(case, self.options), {c.id for c in find_untold_ends(case, observed)}
+        return replace(
+            observed,
+            containers=tuple(self._look_at(c, is_news=c.id in untold) for c in observed.containers),
+            images=self.images.look(needs.images),
+            listening=find_listening(self.engine, observed, needs),
         )
-        return replace(observed, containers=containers, images=self.images.look(find_images(case)))
+
+    def _look_at(self, container: ObservedContainer, *, is_news: bool) -> ObservedContainer:
+        """Return a container with what the engine's list does not tell of its end."""
+        container = replace(container, disrupted=self.engine_source.is_disrupted(container))
+        if not is_news or container.exit_code in (0, None) or container.state is not ContainerState.EXITED:
+            return container
+        return replace(container, log=read_tail(self.engine, container.id))
 
     def _find_other_engine(self, case: Case, observed: Observed) -> str | None:
         """Return what to say of a job whose nodes are on another engine: started here too, it would run twice."""

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from trainlet.kube.errors import EngineError
 from trainlet.planning.observed import Observed
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 #: Called with one line for people and, where the engine tells, bytes done and bytes in all.
 PullProgress = Callable[[str, int | None, int | None], None]
@@ -23,7 +23,7 @@ class EngineUnavailable(EngineError):
 
 
 class NameTaken(EngineError):
-    """A container or network of this name exists that is not ours to touch."""
+    """A container, network or volume of this name exists that is not ours to touch."""
 
 
 class SubnetTaken(EngineError):
@@ -74,6 +74,16 @@ class Owner:
     name: str
 
 
+@dataclass(frozen=True)
+class EngineFacts:
+    """How an engine runs. `network_command` connects a rootless one's networks: slirp4netns or pasta."""
+
+    runtime: str
+    is_rootless: bool = False
+    is_in_vm: bool = False
+    network_command: str = ""
+
+
 class Engine(Protocol):
     """One container engine, or the machine's own processes."""
 
@@ -88,8 +98,11 @@ class Engine(Protocol):
     def ping(self) -> str:
         """Return the engine's version. Raises EngineUnavailable."""
 
+    def find_facts(self) -> EngineFacts:
+        """Return how the engine runs. Raises EngineUnavailable."""
+
     def observe(self, owner_uid: str) -> Observed:
-        """Return every container and network labelled with this owner, and no images.
+        """Return every container, network and volume labelled with this owner; no images and no ports.
 
         An exited container's exit code, times and out-of-memory flag are final. A network that has lost
         its name to another is still found, by its label.
@@ -122,11 +135,37 @@ class Engine(Protocol):
     def remove_network(self, id: str) -> None:
         """Remove a network; one that is gone counts as done."""
 
-    def create_container(self, spec: ContainerSpec) -> None:
-        """Make a container. Raises NameTaken, ImageMissing.
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a named volume, empty. Raises NameTaken.
 
-        One of ours with this name and spec hash, made by an earlier try, counts as done.
-        The container has an init as PID 1 that passes signals on, a rotated log and no restart policy.
+        One of this owner with this name counts as done. So does, for one without an owner, one without an owner
+        that is of the same store or has no labels: it outlives jobs, and people may make it by hand.
+        """
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume with all that is in it; one that is gone counts as done.
+
+        Raises EngineError while a container refers to it, be it running or not.
+        """
+
+    def find_ports(self, id: str) -> frozenset[int] | None:
+        """Return the TCP ports on which processes of the container listen so that its peers can reach them.
+
+        Empty for one that does not run; None where it cannot be told, as of an engine on another machine.
+        """
+
+    def create_container(self, spec: ContainerSpec) -> None:
+        """Make a container. Raises NameTaken, ImageMissing; EngineError for a volume that is missing.
+
+        One of ours with this name and spec hash, made by an earlier try, counts as done. It has an init as PID 1
+        that passes signals on, a rotated log and no restart policy. Volumes and memory begin empty, or as another
+        container left them; any user may write to a new volume that has the store's label.
+
+        What `spec.files` holds is there when it starts. An earlier try may have died in between, so whoever finds
+        a container created, and wants files or volumes in it, has to make this call again before the start. A file
+        goes into what is mounted right at its directory, and raises EngineError if that is read-only or memory;
+        deeper in a mount its directory becomes the container's own and shows nothing else. Directories that are
+        missing are made, as root's with mode 0755.
         """
 
     def start_container(self, id: str) -> None:

@@ -1,14 +1,14 @@
 """The Docker engine, through docker-py's low-level client. The only file that knows docker-py.
 
-Reads with one list call each and asks about single containers only for what a list does not say. Networks are
-referred to by ID, because Docker lets two of them share a name.
+Reads with one list call each and asks about single containers only for what a list does not say.
 """
 
 import json
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property
+from pathlib import PurePosixPath
 from typing import Any
 
 import docker
@@ -18,21 +18,16 @@ from docker.errors import APIError, DockerException
 from docker.utils import parse_repository_tag, version_lt
 
 from trainlet.engine import docker_wire, explain, wire
-from trainlet.engine.base import (
-    EngineEvent,
-    NameTaken,
-    Owner,
-    PullProgress,
-    SubnetTaken,
-)
+from trainlet.engine.base import EngineEvent, EngineFacts, Owner, PullProgress
+from trainlet.engine.docker_networks import DockerNetworks
 from trainlet.engine.explain import Refused
 from trainlet.engine.http import POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
-from trainlet.engine.owners import KnownNetworks, is_ours, read_owners
+from trainlet.engine.owners import is_ours, is_same_volume, read_owners
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _GPUS_SINCE = "1.40"
 _EVENTS = {"type": ["container", "network"], "event": ["start", "die", "oom", "destroy"]}
@@ -40,12 +35,15 @@ _EVENTS = {"type": ["container", "network"], "event": ["start", "die", "oom", "d
 # Docker tells of an exit some 50 ms before its list shows it; a reader that is woken at once would see nothing.
 _SETTLE_STEP_SECONDS = 0.02
 _SETTLE_STEPS = 50
+#: Of two mounts it takes either one; so many times in a row the wrong one is chance no more.
+_MOST_ASKS = 20
 
 
 class DockerEngine(HttpEngine):
     """Implements Engine on the Docker API."""
 
     name = "docker"
+    fills_read_only_root = False
 
     def __init__(
         self,
@@ -56,44 +54,43 @@ class DockerEngine(HttpEngine):
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(url, timeout_seconds=timeout_seconds, endpoint=endpoint, on_close=on_close)
-        self._networks = KnownNetworks()
+        self._networks = DockerNetworks(self._asking, self.endpoint)
         self._started: dict[str, JSON] = {}
-        # The engine does not protect a network's name against two calls at once.
-        self._network_lock = threading.Lock()
 
     def ping(self) -> str:
         """Return the engine's version."""
         with self._asking("ask for its version") as api:
             return str(api.version()["Version"])
 
+    def find_facts(self) -> EngineFacts:
+        """Return how the engine runs, as it says itself."""
+        with self._asking("ask how it runs") as api:
+            return docker_wire.read_facts(api.info())
+
     def observe(self, owner_uid: str) -> Observed:
-        """Return what carries this owner's label: two list calls, and one more for each that has ended."""
+        """Return what carries this owner's label: three list calls, and one more for each that has ended."""
         label = f"{labels.OWNER_UID}={owner_uid}"
-        rows, networks = self._list_containers(label), self._list_networks(label)
-        self._networks.replace(owner_uid, networks)
+        rows, networks = self._list_containers(label), self._networks.list_of(owner_uid)
         containers = (self._see(row) for row in rows)
         return Observed(
             containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
             networks=tuple(docker_wire.read_network(row) for row in networks),
+            volumes=tuple(map(wire.read_volume, self._list_volumes(label))),
         )
 
     def find_owners(self, store: str) -> frozenset[Owner]:
         """Return the owners of everything labelled with this store."""
         label = f"{labels.STORE}={store}"
-        return read_owners(row["Labels"] for row in self._list_containers(label) + self._list_networks(label))
-
-    def find_subnets(self) -> frozenset[str]:
-        """Return the subnets of all networks."""
-        with self._asking("list networks") as api:
-            return frozenset(subnet for row in api.networks() for subnet in docker_wire.read_subnets(row))
+        rows = (*self._list_containers(label), *self._networks.list_by(label), *self._list_volumes(label))
+        return read_owners(row["Labels"] for row in rows)
 
     def _list_containers(self, label: str) -> list[JSON]:
         with self._asking("list containers") as api:
             return list(api.containers(all=True, filters={"label": [label]}))
 
-    def _list_networks(self, label: str) -> list[JSON]:
-        with self._asking("list networks") as api:
-            return list(api.networks(filters={"label": [label]}))
+    def _list_volumes(self, label: str) -> list[JSON]:
+        with self._asking("list volumes") as api:
+            return api.volumes(filters={"label": [label]})["Volumes"] or []
 
     def _see(self, row: JSON) -> ObservedContainer | None:
         """Read one row; None if the container was removed meanwhile."""
@@ -161,84 +158,99 @@ class DockerEngine(HttpEngine):
             if "error" in message:  # the status was sent before the stream was read
                 raise EngineError(f"could not import image {name}: {message['error']}", where=self.endpoint)
 
+    def find_subnets(self) -> frozenset[str]:
+        """Return the subnets of all networks."""
+        return self._networks.find_subnets()
+
     def create_network(self, spec: NetworkSpec) -> None:
         """Make a bridge network with Docker's own DNS."""
-        try:
-            with self._network_lock, self._asking(f"create network {spec.name}") as api:
-                created = api.create_network(
-                    spec.name,
-                    driver="bridge",
-                    check_duplicate=True,
-                    labels=dict(spec.labels),
-                    ipam=docker_wire.build_ipam(spec),
-                )
-        except Refused as refused:
-            self._accept_network(spec, refused)
-        else:
-            self._networks.add(created["Id"], spec.labels.get(labels.OWNER_UID, ""), spec.name)
-
-    def _accept_network(self, spec: NetworkSpec, refused: Refused) -> None:
-        if "overlap" in refused.text:
-            raise SubnetTaken(refused.what, where=refused.where, remedy="another subnet is tried") from refused
-        if refused.status != 409:
-            raise refused
-        if self._find_network(spec.labels, spec.name) is None:
-            raise NameTaken(
-                f"network {spec.name} exists and is not this job's",
-                where=self.endpoint,
-                remedy=f"remove it (`docker network rm {spec.name}`) or give the job another name",
-            ) from refused
-
-    def _find_network(self, wanted: Any, name: str) -> str | None:
-        owner = wanted.get(labels.OWNER_UID, "")
-        known = self._networks.find(owner, name)
-        if known is None:
-            self._networks.replace(owner, self._list_networks(f"{labels.OWNER_UID}={owner}"))
-            known = self._networks.find(owner, name)
-        return known
+        self._networks.create(spec)
 
     def remove_network(self, id: str) -> None:
         """Remove a network; one that is gone counts as done."""
+        self._networks.remove(id)
+
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a named volume; Docker gives the one of this name that is there, whosever it is."""
+        self._known_volumes.discard(spec.name)
+        with self._asking(f"create volume {spec.name}") as api:
+            created = api.create_volume(spec.name, labels=dict(spec.labels))
+        if not is_same_volume(created["Labels"], spec.labels):
+            raise explain.build_name_taken(self.name, "volume", spec.name, self.endpoint)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone counts as done."""
+        self._known_volumes.discard(name)
         try:
-            with self._asking(f"remove network {id[:20]}") as api:
-                api.remove_network(id)
+            with self._asking(f"remove volume {name}") as api:
+                api.remove_volume(name)
         except Refused as refused:
             if refused.status != 404:
                 raise
-        self._networks.discard(id)
 
-    def create_container(self, spec: ContainerSpec) -> None:
-        """Make a container, attached to its job's network."""
-        network_id, cpus = self._get_network(spec), self._cpus if spec.limits.cpus else None
-        body = docker_wire.build_container(spec, network_id, cpus)
+    def _find_volume(self, name: str) -> JSON | None:
+        try:
+            with self._asking(f"look at volume {name}") as api:
+                return dict(api.inspect_volume(name))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def _make_container(self, spec: ContainerSpec, covers: Sequence[str]) -> bool:
+        """Make it; once more if a link of the image, such as /var/run, lies on the way to a volume.
+
+        Under a read-only root Docker takes archives only for what it knows as a volume by its real path.
+        """
+        made = self._create(spec, covers)
+        if not made or not spec.privileges.read_only_root:
+            return made
+        real = {path: self._follow_links(spec.name, path) for path in (*covers, *(v.target for v in spec.volumes))}
+        if all(path == target for path, target in real.items()):
+            return made
+        self.remove_container(spec.name)
+        volumes = tuple(replace(each, target=real[each.target]) for each in spec.volumes)
+        return self._create(replace(spec, volumes=volumes), [real[path] for path in covers])
+
+    def _follow_links(self, container: str, path: str) -> str:
+        """Return where a path really is in the container; what is not there yet has no links."""
+        real = PurePosixPath("/")
+        for part in PurePosixPath(path).parts[1:]:
+            link = self._stat(container, str(real / part)).get("linkTarget")
+            real = PurePosixPath(link or real / part)
+        return str(real)
+
+    def _put_archive(self, name: str, path: str, tar: bytes) -> None:
+        """Unpack a tar; Docker judges by any one of the mounts around the path, a read-only one too, so ask again."""
+        for _ in range(_MOST_ASKS):
+            try:
+                return super()._put_archive(name, path, tar)
+            except Refused as refused:
+                if "mounted volume is marked read-only" not in refused.text:
+                    raise
+        return super()._put_archive(name, path, tar)
+
+    def _create(self, spec: ContainerSpec, covers: Sequence[str]) -> bool:
+        network_id, cpus = self._networks.get_id(spec), self._cpus if spec.limits.cpus else None
+        body = docker_wire.build_container(spec, network_id, cpus, covers)
         try:
             with self._asking(f"create container {spec.name}") as api:
                 if spec.limits.gpus and version_lt(api.api_version, _GPUS_SINCE):
                     raise EngineError("this Docker knows no GPUs", where=self.endpoint, remedy="update it to 19.03")
                 api.create_container_from_config(body, name=spec.name)
         except Refused as refused:
-            self._accept_container(spec, refused)
+            return self._accept_container(spec, refused)
+        return True
 
-    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> None:
+    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> bool:
         if refused.status == 404 and "image" in refused.text.lower():
             raise explain.build_image_missing(spec.image, self.endpoint) from refused
         if refused.status != 409:
             raise refused
         found = self._inspect(spec.name)
         if found is None or not is_ours(found["Config"]["Labels"], spec):
-            raise NameTaken(
-                f"container {spec.name} exists and is not this job's",
-                where=self.endpoint,
-                remedy=f"remove it (`docker rm -f {spec.name}`) or give the job another name",
-            ) from refused
-
-    def _get_network(self, spec: ContainerSpec) -> str:
-        if not spec.network:
-            return ""
-        network = self._find_network(spec.labels, spec.network)
-        if network is None:
-            raise EngineError(f"network {spec.network} is gone", where=self.endpoint, remedy="it is made again")
-        return network
+            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint) from refused
+        return docker_wire.STATES.get(found["State"]["Status"]) is ContainerState.CREATED
 
     @cached_property
     def _cpus(self) -> float:

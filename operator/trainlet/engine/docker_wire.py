@@ -1,10 +1,11 @@
 """Translates between our specs and the Docker API's JSON. Pure: makes no request, knows no library."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainlet.engine.base import EngineFacts
 from trainlet.engine.explain import find_start_failure
-from trainlet.engine.wire import build_gateway, parse_engine_time
+from trainlet.engine.wire import build_gateway, build_tmpfs_options, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
 from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec, Privileges
@@ -23,15 +24,20 @@ STATES = {
 }
 
 
-def build_container(spec: ContainerSpec, network_id: str, cpus_at_most: float | None) -> JSON:
-    """Build the body of a create call. `network_id` is empty for the engine's default network."""
+def build_container(
+    spec: ContainerSpec, network_id: str, cpus_at_most: float | None, covers: Sequence[str] = ()
+) -> JSON:
+    """Build the body of a create call.
+
+    `network_id` is empty for the engine's default network; `covers` are directories with an anonymous volume each.
+    """
     body: JSON = {
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "Labels": dict(spec.labels),
         "Hostname": spec.hostname,
         "StopTimeout": spec.stop_timeout_seconds,
-        "HostConfig": _build_host_config(spec, network_id, cpus_at_most),
+        "HostConfig": _build_host_config(spec, network_id, cpus_at_most, covers),
     }
     chosen = {"Entrypoint": spec.command, "Cmd": spec.args, "User": spec.user, "WorkingDir": spec.working_dir}
     body |= {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items() if value}
@@ -40,23 +46,43 @@ def build_container(spec: ContainerSpec, network_id: str, cpus_at_most: float | 
     return body
 
 
-def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float | None) -> JSON:
+def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float | None, covers: Sequence[str]) -> JSON:
     config: JSON = {
         "Init": True,
         "LogConfig": _LOG,
         "RestartPolicy": {"Name": "no"},
-        # As mounts, not binds: a missing source is an error and not a new directory owned by root.
-        "Mounts": [
-            {"Type": "bind", "Source": mount.source, "Target": mount.target, "ReadOnly": mount.read_only}
-            for mount in spec.mounts
-        ],
+        "Mounts": _build_mounts(spec, covers),
         "ExtraHosts": [f"{name}:{address}" for address, names in spec.hosts for name in names],
         **_build_limits(spec.limits, cpus_at_most),
         **_build_privileges(spec.privileges),
     }
     if network_id:
         config["NetworkMode"] = network_id
+    if spec.tmpfs:
+        config["Tmpfs"] = {each.target: ",".join(build_tmpfs_options(each)) for each in spec.tmpfs}
     return config
+
+
+def _build_mounts(spec: ContainerSpec, covers: Sequence[str]) -> list[JSON]:
+    """Build mounts and not binds: so a missing source is an error and not a new directory owned by root."""
+    return [
+        *(
+            {"Type": "bind", "Source": each.source, "Target": each.target, "ReadOnly": each.read_only}
+            for each in spec.mounts
+        ),
+        *(
+            {
+                "Type": "volume",
+                "Source": each.volume,
+                "Target": each.target,
+                "ReadOnly": each.read_only,
+                "VolumeOptions": {"NoCopy": True},
+            }
+            for each in spec.volumes
+        ),
+        # With what the image has there: under a read-only root these stand for directories of the image.
+        *({"Type": "volume", "Target": path} for path in covers),
+    ]
 
 
 def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
@@ -158,3 +184,12 @@ class PullTally:
             return line, None, None
         done, total = (sum(column) for column in zip(*self._layers.values(), strict=True))
         return line, done, total
+
+
+def read_facts(info: JSON) -> EngineFacts:
+    """Return what the engine says of itself (GET /info)."""
+    return EngineFacts(
+        "docker",
+        is_rootless=any("name=rootless" in option for option in info.get("SecurityOptions") or ()),
+        is_in_vm=str(info.get("OperatingSystem")).startswith("Docker Desktop"),
+    )

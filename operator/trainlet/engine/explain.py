@@ -8,7 +8,7 @@ import errno
 import re
 from dataclasses import dataclass
 
-from trainlet.engine.base import EngineUnavailable, ImageMissing, PullFailed, StartFailed
+from trainlet.engine.base import EngineUnavailable, ImageMissing, NameTaken, PullFailed, StartFailed
 from trainlet.kube.errors import EngineError
 
 
@@ -70,6 +70,12 @@ _REMEDIES = tuple(
             "let this user have user namespaces: `sudo sysctl -w user.max_user_namespaces=15000` and "
             "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`",
         ),
+        (r"volume is (in use|being used)", "the containers that use it have to go first"),
+        (r"mkdir .*read-only file system", "make the directory in what is mounted read-only, or mount it writable"),
+        (
+            r"cannot overwrite (non-)?directory|creating file at .*file exists",
+            "there is a directory of the file's name: give the file another path",
+        ),
         (r"rootless netns", "XDG_RUNTIME_DIR must be below /run/user: log in as this user, do not use `su`"),
         (r"/dev/net/tun", "load the tun module (`sudo modprobe tun`) and let this user open /dev/net/tun"),
         (r"aardvark|netavark", "install netavark and aardvark-dns"),
@@ -103,6 +109,8 @@ _PERMIT = {
     "docker": "`sudo usermod -aG docker $USER`, then log in again or run `newgrp docker`",
     "podman": "use your own service: `systemctl --user start podman.socket`; only root may use root's",
 }
+#: How a person removes what holds a name.
+_REMOVE = {"container": "rm -f", "network": "network rm", "volume": "volume rm"}
 NO_SOCKET = "there is no such socket"
 _UNREACHABLE = {
     errno.ENOENT: (NO_SOCKET, _START),
@@ -131,6 +139,12 @@ def build_start_error(refused: Refused) -> EngineError:
     if failure is None:
         return refused
     return StartFailed(refused.what, exit_code=failure.exit_code, where=refused.where, remedy=failure.remedy)
+
+
+def build_name_taken(engine: str, kind: str, name: str, where: str) -> NameTaken:
+    """Say that a `container`, `network` or `volume` is in the way."""
+    what, by_hand = f"{kind} {name} exists and is not this job's", f"`{engine} {_REMOVE[kind]} {name}`"
+    return NameTaken(what, where=where, remedy=f"remove it ({by_hand}) or give the job another name")
 
 
 def build_image_missing(image: str, where: str) -> ImageMissing:

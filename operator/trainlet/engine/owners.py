@@ -1,4 +1,4 @@
-"""Whose a container or network is, by its labels. Knows no engine."""
+"""Whose a container, network or volume is, by its labels. Knows no engine."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -10,10 +10,35 @@ from trainlet.planning import labels
 from trainlet.planning.specs import ContainerSpec
 
 
+def has_owner(found: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Tell whether what was found belongs to the owner that `wanted` names."""
+    owner = wanted.get(labels.OWNER_UID)
+    return owner is not None and (found or {}).get(labels.OWNER_UID) == owner
+
+
+def is_same_volume(found: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Tell whether a volume that was found is the one wanted.
+
+    A job's own is known by the job. One that outlives jobs is known by its store; made by hand, it has no labels.
+    """
+    found = found or {}
+    if labels.OWNER_UID in wanted:
+        return has_owner(found, wanted)
+    return labels.OWNER_UID not in found and found.get(labels.STORE, wanted.get(labels.STORE)) == wanted.get(
+        labels.STORE
+    )
+
+
+def is_made_for(found: Mapping[str, str] | None, wanted: Mapping[str, str]) -> bool:
+    """Tell whether what was found was made for the store that `wanted` names."""
+    store = wanted.get(labels.STORE)
+    return store is not None and (found or {}).get(labels.STORE) == store
+
+
 def is_ours(found: Mapping[str, str] | None, spec: ContainerSpec) -> bool:
     """Tell whether what was found is what an earlier try at this very spec has made."""
-    keys = (labels.OWNER_UID, labels.SPEC_HASH)
-    return all((found or {}).get(key) == spec.labels.get(key) for key in keys) and labels.OWNER_UID in spec.labels
+    hashes = ((found or {}).get(labels.SPEC_HASH), spec.labels.get(labels.SPEC_HASH))
+    return has_owner(found, spec.labels) and hashes[0] == hashes[1]
 
 
 def read_owners(found: Iterable[Mapping[str, str] | None]) -> frozenset[Owner]:

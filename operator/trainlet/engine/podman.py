@@ -8,7 +8,7 @@ import json
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -21,14 +21,14 @@ from podman.api.client import APIClient
 from podman.errors import PodmanError
 
 from trainlet.engine import explain, podman_wire, wire
-from trainlet.engine.base import EngineEvent, LogLine, NameTaken, Owner, PullProgress, SubnetTaken
+from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, Owner, PullProgress, SubnetTaken
 from trainlet.engine.explain import Refused
 from trainlet.engine.http import ENDED_TEXT, POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
-from trainlet.engine.owners import is_ours, read_owners
+from trainlet.engine.owners import is_ours, is_same_volume, read_owners
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
-from trainlet.planning.observed import Observed, ObservedContainer
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class PodmanEngine(HttpEngine):
     """Implements Engine on the libpod API."""
 
     name = "podman"
+    fills_read_only_root = True
 
     def __init__(
         self,
@@ -76,21 +77,29 @@ class PodmanEngine(HttpEngine):
             # The version call would run half a dozen programs to ask for theirs.
             return str(client.get("_ping").headers["Libpod-API-Version"])
 
+    def find_facts(self) -> EngineFacts:
+        """Return how the engine runs, as it says itself."""
+        with self._asking("ask how it runs") as client:
+            return podman_wire.read_facts(client.get("info").json())
+
     def observe(self, owner_uid: str) -> Observed:
-        """Return what carries this owner's label: two list calls, and one more for each that was killed."""
+        """Return what carries this owner's label: three list calls, and one more for each that was killed."""
         label = f"{labels.OWNER_UID}={owner_uid}"
         rows, networks = self._list("containers", label), self._list("networks", label)
         containers = (self._see(row) for row in rows)
         return Observed(
             containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
             networks=tuple(podman_wire.read_network(row) for row in networks),
+            volumes=tuple(map(wire.read_volume, self._list("volumes", label))),
         )
 
     def find_owners(self, store: str) -> frozenset[Owner]:
         """Return the owners of everything labelled with this store."""
         label = f"{labels.STORE}={store}"
-        containers, networks = self._list("containers", label), self._list("networks", label)
-        return read_owners([*(row["Labels"] for row in containers), *(row["labels"] for row in networks)])
+        rows = (*self._list("containers", label), *self._list("volumes", label))
+        return read_owners(
+            [*(row["Labels"] for row in rows), *(row["labels"] for row in self._list("networks", label))]
+        )
 
     def find_subnets(self) -> frozenset[str]:
         """Return the subnets of all networks."""
@@ -164,32 +173,54 @@ class PodmanEngine(HttpEngine):
             raise refused
         owner = f"{labels.OWNER_UID}={spec.labels.get(labels.OWNER_UID)}"
         if all(row["name"] != spec.name for row in self._list("networks", owner)):
-            raise NameTaken(
-                f"network {spec.name} exists and is not this job's",
-                where=self.endpoint,
-                remedy=f"remove it (`podman network rm {spec.name}`) or give the job another name",
-            ) from refused
+            raise explain.build_name_taken(self.name, "network", spec.name, self.endpoint) from refused
 
     def remove_network(self, id: str) -> None:
         """Remove a network; one that is gone counts as done."""
         with _gone_is_done():
             self._ask("DELETE", f"networks/{id}", f"remove network {id[:20]}")
 
-    def create_container(self, spec: ContainerSpec) -> None:
-        """Make a container, attached to its job's network."""
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a named volume."""
+        self._known_volumes.discard(spec.name)
+        body = podman_wire.build_volume(spec)
         try:
-            reply = self._create(spec)
+            self._ask("POST", "volumes/create", f"create volume {spec.name}", body=body)
         except Refused as refused:
-            self._accept_container(spec, refused)
-        else:
-            for warning in reply.get("Warnings") or ():
-                self._warn_once(warning)
+            if "already exists" not in refused.text:
+                raise
+            found = self._find_volume(spec.name)
+            if found is None or not is_same_volume(found["Labels"], spec.labels):
+                raise explain.build_name_taken(self.name, "volume", spec.name, self.endpoint) from refused
 
-    def _create(self, spec: ContainerSpec) -> JSON:
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone counts as done."""
+        self._known_volumes.discard(name)
+        with _gone_is_done():
+            self._ask("DELETE", f"volumes/{name}", f"remove volume {name}")
+
+    def _find_volume(self, name: str) -> JSON | None:
+        try:
+            return dict(self._ask("GET", f"volumes/{name}/json", f"look at volume {name}"))
+        except Refused as refused:
+            if refused.status == 404:
+                return None
+            raise
+
+    def _make_container(self, spec: ContainerSpec, covers: Sequence[str]) -> bool:
+        try:
+            reply = self._create(spec, covers)
+        except Refused as refused:
+            return self._accept_container(spec, refused)
+        for warning in reply.get("Warnings") or ():
+            self._warn_once(warning)
+        return True
+
+    def _create(self, spec: ContainerSpec, covers: Sequence[str]) -> JSON:
         """Send the create call, with another init if the engine has not the one that was good so far."""
         cpus = self._cpus if spec.limits.cpus else None
         for init in _INITS[_INITS.index(self._init) :]:
-            body = podman_wire.build_container(spec, init, cpus)
+            body = podman_wire.build_container(spec, init, cpus, covers)
             try:
                 reply = self._ask("POST", "containers/create", f"create container {spec.name}", body=body)
             except Refused as refused:
@@ -202,18 +233,15 @@ class PodmanEngine(HttpEngine):
             break
         return dict(reply)
 
-    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> None:
+    def _accept_container(self, spec: ContainerSpec, refused: Refused) -> bool:
         if "image not known" in refused.text or (refused.status == 404 and "image" in refused.text):
             raise explain.build_image_missing(spec.image, self.endpoint) from refused
         if "already in use" not in refused.text:
             raise refused
         found = self._inspect(spec.name)
         if found is None or not is_ours(found["Config"]["Labels"], spec):
-            raise NameTaken(
-                f"container {spec.name} exists and is not this job's",
-                where=self.endpoint,
-                remedy=f"remove it (`podman rm -f {spec.name}`) or give the job another name",
-            ) from refused
+            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint) from refused
+        return podman_wire.STATES.get(found["State"]["Status"]) is ContainerState.CREATED
 
     def _warn_once(self, text: str) -> None:
         with self._warn_lock:
@@ -238,8 +266,9 @@ class PodmanEngine(HttpEngine):
 
     def remove_container(self, id: str) -> None:
         """Kill if need be and remove, with its anonymous volumes."""
-        # Without a timeout of its own, force first waits for the container's stop timeout.
-        query = {"force": "true", "timeout": "0", "v": "true"}
+        # Without a timeout of its own, force first waits for the container's stop timeout. The volumes go by
+        # `volumes` here, whatever is written; by `v` they go in Docker's words.
+        query = {"force": "true", "timeout": "0", "v": "true", "volumes": "true"}
         doing = f"remove container {id[:20]}"
         with _gone_is_done():
             try:
@@ -314,6 +343,8 @@ class PodmanEngine(HttpEngine):
 _METHODS: Mapping[str, Callable[..., Any]] = {
     "GET": APIClient.get,
     "POST": APIClient.post,
+    "PUT": APIClient.put,
+    "HEAD": APIClient.head,
     "DELETE": APIClient.delete,
 }
 

@@ -1,19 +1,33 @@
 """Translates between our specs and libpod's JSON. Pure: makes no request, knows no library."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from trainlet.engine.wire import build_gateway, parse_engine_time
+from trainlet.engine.base import EngineFacts
+from trainlet.engine.wire import build_gateway, build_tmpfs_options, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
-from trainlet.planning.specs import ContainerSpec, Limits, NetworkSpec, Privileges
+from trainlet.planning.specs import (
+    ContainerSpec,
+    Limits,
+    Mount,
+    NetworkSpec,
+    Privileges,
+    Tmpfs,
+    VolumeMount,
+    VolumeSpec,
+)
 
 # One file that starts anew when it is full; as much as Docker keeps in three.
 _LOG = {"driver": "k8s-file", "size": 150 << 20}
 _CPU_PERIOD_MICROSECONDS = 100_000
 _NVIDIA = "nvidia.com/gpu"
+# Not filled with what the image has in the same place.
+_EMPTY = ["nocopy"]
+# Without, the first container that mounts a volume gives it to its own user, with the image's permissions.
+_ROOTS_OWN = {"o": "uid=0,gid=0"}
 
-_STATES = {
+STATES = {
     "created": ContainerState.CREATED,
     "configured": ContainerState.CREATED,
     "initialized": ContainerState.CREATED,
@@ -23,8 +37,13 @@ _STATES = {
 }
 
 
-def build_container(spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: float | None) -> JSON:
-    """Build the body of a create call. `init` holds the fields that choose the container's init."""
+def build_container(
+    spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: float | None, covers: Sequence[str] = ()
+) -> JSON:
+    """Build the body of a create call.
+
+    `init` holds the fields that choose the container's init; `covers` are directories with an anonymous volume each.
+    """
     body: JSON = {
         "name": spec.name,
         "image": spec.image,
@@ -32,15 +51,8 @@ def build_container(spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: 
         "labels": dict(spec.labels),
         "hostname": spec.hostname,
         "hostadd": [f"{name}:{address}" for address, names in spec.hosts for name in names],
-        "mounts": [
-            {
-                "type": "bind",
-                "source": mount.source,
-                "destination": mount.target,
-                "options": ["rbind", "ro" if mount.read_only else "rw"],
-            }
-            for mount in spec.mounts
-        ],
+        "mounts": [*map(_build_bind, spec.mounts), *map(_build_tmpfs, spec.tmpfs)],
+        "volumes": [*map(_build_volume, spec.volumes), *({"Dest": path, "Options": _EMPTY} for path in covers)],
         "log_configuration": _LOG,
         "restart_policy": "no",
         "stop_timeout": spec.stop_timeout_seconds,
@@ -60,6 +72,21 @@ def build_container(spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: 
     if spec.network:
         body |= {"netns": {"nsmode": "bridge"}, "networks": {spec.network: _build_attachment(spec)}}
     return body
+
+
+def _build_bind(mount: Mount) -> JSON:
+    options = ["rbind", "ro" if mount.read_only else "rw"]
+    return {"type": "bind", "source": mount.source, "destination": mount.target, "options": options}
+
+
+def _build_tmpfs(tmpfs: Tmpfs) -> JSON:
+    options = [*build_tmpfs_options(tmpfs), "notmpcopyup"]
+    return {"type": "tmpfs", "destination": tmpfs.target, "options": options}
+
+
+def _build_volume(mount: VolumeMount) -> JSON:
+    options = [*_EMPTY, "ro" if mount.read_only else "rw"]
+    return {"Name": mount.volume, "Dest": mount.target, "Options": options}
 
 
 def _build_attachment(spec: ContainerSpec) -> JSON:
@@ -111,6 +138,11 @@ def build_network(spec: NetworkSpec) -> JSON:
     return body
 
 
+def build_volume(spec: VolumeSpec) -> JSON:
+    """Build the body of a volume create call."""
+    return {"Name": spec.name, "Labels": dict(spec.labels), "Options": _ROOTS_OWN}
+
+
 def read_network(row: Mapping[str, Any]) -> ObservedNetwork:
     """Read one row of a network list."""
     subnets = read_subnets(row)
@@ -124,7 +156,7 @@ def read_subnets(row: Mapping[str, Any]) -> list[str]:
 
 def read_container(row: Mapping[str, Any], oom_killed: bool) -> ObservedContainer:
     """Read one row of the container list; only an inspect call tells of `oom_killed`."""
-    state = _STATES.get(row["State"].lower(), ContainerState.EXITED)
+    state = STATES.get(row["State"].lower(), ContainerState.EXITED)
     ended = state is ContainerState.EXITED
     return ObservedContainer(
         id=row["Id"],
@@ -137,4 +169,14 @@ def read_container(row: Mapping[str, Any], oom_killed: bool) -> ObservedContaine
         finished_at=parse_engine_time(row.get("ExitedAt")) if ended else None,
         oom_killed=oom_killed,
         networks=frozenset(row.get("Networks") or ()),
+    )
+
+
+def read_facts(info: JSON) -> EngineFacts:
+    """Return what the service says of itself (GET /info); Podman 4 does not name its slirp4netns."""
+    host = info.get("host") or {}
+    return EngineFacts(
+        "podman",
+        is_rootless=bool((host.get("security") or {}).get("rootless")),
+        network_command=str(host.get("rootlessNetworkCmd") or ""),
     )

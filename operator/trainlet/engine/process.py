@@ -1,9 +1,9 @@
 """The process engine: every node is a process group of this machine, beside a small supervisor of its own.
 
-It isolates nothing: no image, no mounts, no limits, no user, no network of its own; process_launch.py says what
-a node gets instead. All nodes share 127.0.0.1, so each network is a free port. The supervisor
-(process_supervisor.py) outlives the operator; everything is found again on disk (process_records.py), and
-a process is known by its pid and its start time. Any number of these objects may use one root at once.
+It isolates nothing: no image, no mounts, no limits, no user, no network of its own; process_launch.py and
+process_mounts.py say what a node gets instead. All nodes share 127.0.0.1, so each network is a free port. The
+supervisor (process_supervisor.py) outlives the operator; everything is found again on disk (process_records.py),
+and a process is known by its pid and its start time. Any number of these objects may use one root at once.
 
 It knows nothing of jobs, and keeps nothing in memory but the wish to close.
 """
@@ -13,21 +13,32 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import trainlet
 from trainlet.engine import process_files as files
 from trainlet.engine import process_table as table
-from trainlet.engine.base import EngineEvent, LogLine, NameTaken, Owner, PullProgress, StartFailed
+from trainlet.engine import sockets
+from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, NameTaken, Owner, PullProgress, StartFailed
+from trainlet.engine.owners import is_same_volume, read_owners
 from trainlet.engine.process_launch import build_launch
 from trainlet.engine.process_logs import read_lines
-from trainlet.engine.process_records import ContainerRecord, NetworkRecord, Records, build_id, is_supervised
+from trainlet.engine.process_mounts import furnish
+from trainlet.engine.process_records import (
+    ContainerRecord,
+    NetworkRecord,
+    Records,
+    VolumeRecord,
+    build_id,
+    is_supervised,
+)
 from trainlet.engine.process_watch import Watch
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, Observed
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 #: What a user must be told before the first node starts.
 ISOLATION_NOTICE = (
@@ -77,6 +88,10 @@ class ProcessEngine:
         """Return what stands for a version; processes always answer."""
         return "local processes"
 
+    def find_facts(self) -> EngineFacts:
+        """Return how processes run: as this one does."""
+        return EngineFacts(self.name)
+
     def observe(self, owner_uid: str) -> Observed:
         """Return every node and network of this owner."""
         return Observed(
@@ -90,19 +105,21 @@ class ProcessEngine:
                 for record in self._records.list_networks()
                 if record.labels.get(labels.OWNER_UID) == owner_uid
             ),
+            volumes=tuple(
+                record.observe()
+                for record in self._records.list_volumes()
+                if record.labels.get(labels.OWNER_UID) == owner_uid
+            ),
         )
 
     def find_owners(self, store: str) -> frozenset[Owner]:
         """Return the owners of everything labelled with this store."""
-        records: list[ContainerRecord | NetworkRecord] = [
+        records: list[ContainerRecord | NetworkRecord | VolumeRecord] = [
             *self._records.list_containers(),
             *self._records.list_networks(),
+            *self._records.list_volumes(),
         ]
-        found = (record.labels for record in records if record.labels.get(labels.STORE) == store)
-        return frozenset(
-            Owner(its.get(labels.OWNER_UID, ""), its.get(labels.NAMESPACE, ""), its.get(labels.JOB_NAME, ""))
-            for its in found
-        )
+        return read_owners(record.labels for record in records if record.labels.get(labels.STORE) == store)
 
     def has_image(self, image: str) -> bool:  # noqa: ARG002
         """Return True: no image is needed."""
@@ -130,11 +147,33 @@ class ProcessEngine:
         """Give the port back."""
         self._records.remove_network(id)
 
+    def create_volume(self, spec: VolumeSpec) -> None:
+        """Make a directory. Raises NameTaken, EngineError for an unsafe name."""
+        if self._records.add_volume(spec.name, spec.labels):
+            return
+        existing = self._records.find_volume(spec.name)
+        if existing and not is_same_volume(existing.labels, spec.labels):
+            raise NameTaken(f"a volume {spec.name} of another job exists", where=self.endpoint)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove the directory. Raises EngineError while a node refers to it."""
+        self._records.remove_volume(name)
+
+    def find_ports(self, id: str) -> frozenset[int] | None:
+        """Return the ports on which processes of the node listen, on any address; None where there is no /proc."""
+        record = self._records.find_container(id)
+        if record is None or self._records.observe(record).state is not ContainerState.RUNNING:
+            return frozenset()
+        leader = self._records.read_state(record).get("leader", _NOBODY)
+        return sockets.find_process_ports(table.find_members(leader["pid"], leader["start"], record.id))
+
     def create_container(self, spec: ContainerSpec) -> None:
-        """Write down how the node is to be started. Raises NameTaken, EngineError for an unsafe name."""
+        """Write down how the node is to be started, and its files. Raises NameTaken, EngineError for an unsafe name."""
         id = build_id(spec.name)
-        work = self._records.directory(spec.name) / "work"
-        launch = build_launch(spec, node=id, environ=self._environ, own_directory=work)
+        directory = self._records.directory(spec.name)
+        furniture = furnish(spec, directory, self._records.volume_data)
+        furnished = replace(spec, mounts=furniture.mounts)
+        launch = build_launch(furnished, node=id, environ=self._environ, own_directory=directory / "work")
         record = ContainerRecord(
             id=id,
             name=spec.name,
@@ -144,8 +183,9 @@ class ProcessEngine:
             env=launch.env,
             working_dir=launch.working_dir,
             log_limit_bytes=self._log_limit_bytes,
+            volumes=tuple(mount.volume for mount in spec.volumes),
         )
-        if self._records.add_container(record):
+        if self._records.add_container(record, furniture.put):
             return
         existing = self._records.find_container(spec.name)
         if existing is None or not _are_equal(existing.labels, spec.labels, labels.OWNER_UID, labels.SPEC_HASH):

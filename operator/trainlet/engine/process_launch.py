@@ -2,9 +2,10 @@
 
 A process sees the machine as it is. What a container would get from its image and mounts is replaced so:
 
-- A mount cannot be made. Instead its target path is replaced by its source wherever an argument or a value
-  of `env` names it as a whole path, so `--out=/workspace/model` or `sh -c "ls > /workspace/files"` work. A
-  program that has such a path written in its own code does not find it; TRAINLET_WORKSPACE tells it where.
+- A mount cannot be made, be it of a directory, a volume or a file. Instead its target path is replaced by its
+  source wherever an argument or a value of `env` names it as a whole path, so `--out=/workspace/model` or
+  `sh -c "ls > /workspace/files"` work. A program that has such a path written in its own code does not find it;
+  TRAINLET_WORKSPACE tells it where.
 - The working directory is `working_dir` seen through the mounts, else the source of the mount at /workspace,
   else an empty directory of the node's own.
 - The environment begins with the few variables of the caller that make a machine usable (PATH, HOME, locale,
@@ -48,7 +49,10 @@ class Launch:
 
 
 def build_launch(spec: ContainerSpec, *, node: str, environ: Mapping[str, str], own_directory: Path) -> Launch:
-    """Build the launch of the node with the id `node`; `own_directory` is where it works if nothing else is said."""
+    """Build the launch of the node with the id `node`; `own_directory` is where it works if nothing else is said.
+
+    The spec's mounts are all it has: what stands for its volumes and files is among them by now.
+    """
     workspace = next((mount.source for mount in spec.mounts if _trim(mount.target) == WORKSPACE), None)
     working_dir = spec.working_dir and _see_through(spec.working_dir, spec.mounts)
     working_dir = working_dir or workspace or str(own_directory)

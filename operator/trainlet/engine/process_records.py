@@ -1,8 +1,10 @@
-"""What is on disk of nodes and networks, and what it means.
+"""What is on disk of nodes, networks and volumes, and what it means.
 
-    ROOT/containers/NAME/     one node: the files of process_files.py, and work/ as its own working directory
+    ROOT/containers/NAME/     one node: the files of process_files.py, work/ as its own working directory, and
+                              what process_mounts.py puts there
     ROOT/networks/NAME.json   one network: a port
-    ROOT/lock                 held while one of either is made or taken away
+    ROOT/volumes/NAME/        one volume: volume.json, and data/ as what it holds
+    ROOT/lock                 held while one of these is made or taken away
 
 Any number of threads and programs may use one root at once. Writes are atomic, and nothing is kept in memory.
 This module starts and ends no process.
@@ -10,10 +12,9 @@ This module starts and ends no process.
 
 import fcntl
 import re
-import shutil
 import socket
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -21,13 +22,15 @@ from pathlib import Path
 
 from trainlet.engine import process_files as files
 from trainlet.engine import process_table as table
+from trainlet.engine.process_directories import making, remove
 from trainlet.kube.errors import EngineError
-from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
+from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork, ObservedVolume
 
 SUBNET = "127.0.0.1/32"
 _ADDRESS = "127.0.0.1"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _KILLED = 137
+_VOLUME = "volume.json"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,21 @@ class ContainerRecord:
     env: Mapping[str, str]
     working_dir: str
     log_limit_bytes: int
+    #: The names of the volumes it refers to. Nodes that were written down by earlier versions have none.
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class VolumeRecord:
+    """What volume.json holds."""
+
+    id: str
+    name: str
+    labels: Mapping[str, str]
+
+    def observe(self) -> ObservedVolume:
+        """Build what decisions see of it."""
+        return ObservedVolume(self.name, self.labels)
 
 
 @dataclass(frozen=True)
@@ -79,6 +97,7 @@ class Records:
         self._root = root
         self.containers = root / "containers"
         self.networks = root / "networks"
+        self.volumes = root / "volumes"
 
     def directory(self, name: str) -> Path:
         """Return where the files of the node of this name are."""
@@ -87,12 +106,25 @@ class Records:
     def find_container(self, id: str) -> ContainerRecord | None:
         """Find a node by id or by name."""
         document = self._find(self.containers, id, f"/{files.CONTAINER}")
-        return ContainerRecord(**document | {"argv": tuple(document["argv"])}) if document else None
+        if document is None:
+            return None
+        tuples = {key: tuple(document.get(key, ())) for key in ("argv", "volumes")}
+        return ContainerRecord(**document | tuples)
 
     def find_network(self, id: str) -> NetworkRecord | None:
         """Find a network by id or by name."""
         document = self._find(self.networks, id, ".json")
         return NetworkRecord(**document) if document else None
+
+    def find_volume(self, name: str) -> VolumeRecord | None:
+        """Find a volume by name. Raises EngineError for one that is no safe file name."""
+        check_name(name)
+        document = self._find(self.volumes, name, f"/{_VOLUME}")
+        return VolumeRecord(**document) if document else None
+
+    def volume_data(self, name: str) -> Path:
+        """Return the directory that is what a volume holds."""
+        return self.volumes / name / "data"
 
     def list_containers(self) -> list[ContainerRecord]:
         """Return all nodes, by name."""
@@ -103,28 +135,55 @@ class Records:
         names = (name.removesuffix(".json") for name in _names(self.networks) if name.endswith(".json"))
         return list(filter(None, map(self.find_network, names)))
 
-    def add_container(self, record: ContainerRecord) -> bool:
-        """Write a new node down; False if its name is taken."""
-        directory = self.directory(record.name)
+    def list_volumes(self) -> list[VolumeRecord]:
+        """Return all volumes, by name."""
+        return list(filter(None, map(self.find_volume, _names(self.volumes))))
+
+    def add_container(self, record: ContainerRecord, furnish: Callable[[Path], None]) -> bool:
+        """Write a new node down; False if its name is taken.
+
+        `furnish` puts what else belongs there into the node's directory, before anyone can see it under its name.
+        """
         with self._lock():
-            if directory.exists():
-                return False
-            # Whatever begins with a dot was left by a program that died here, as the lock is ours.
-            for leftover in self.containers.glob(".*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            new = self.containers / ".new"
-            (new / "work").mkdir(parents=True)
-            files.write_json(f"{new}/{files.CONTAINER}", asdict(record))
-            new.rename(directory)
+            self._check_volumes(record)
+            with making(self.directory(record.name)) as new:
+                if new is None:
+                    return False
+                (new / "work").mkdir()
+                furnish(new)
+                files.write_json(f"{new}/{files.CONTAINER}", asdict(record))
         return True
+
+    def _check_volumes(self, record: ContainerRecord) -> None:
+        for name in record.volumes:
+            if self.find_volume(name) is None:
+                raise EngineError(f"there is no volume {name}", where=str(self.volumes), remedy="it is made again")
 
     def remove_container(self, record: ContainerRecord) -> None:
         """Remove a node's files; one whose name now belongs to another is left alone."""
         with self._lock():
             if self.find_container(record.id):
-                gone = self.containers / f".{record.id}"
-                self.directory(record.name).rename(gone)
-                shutil.rmtree(gone, ignore_errors=True)
+                remove(self.directory(record.name))
+
+    def add_volume(self, name: str, labels: Mapping[str, str]) -> bool:
+        """Write a new volume down, and make it; False if its name is taken."""
+        record = VolumeRecord(build_id(name), name, dict(labels))
+        with self._lock(), making(self.volumes / name) as new:
+            if new is None:
+                return False
+            (new / "data").mkdir()
+            files.write_json(f"{new}/{_VOLUME}", asdict(record))
+        return True
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume; one that is gone counts as done. Raises EngineError while a node refers to it."""
+        with self._lock():
+            users = [each.name for each in self.list_containers() if name in each.volumes]
+            if users:
+                remedy = "the nodes that use it have to go first"
+                raise EngineError(f"volume {name} is in use by {', '.join(users)}", remedy=remedy)
+            if self.find_volume(name):
+                remove(self.volumes / name)
 
     def add_network(self, name: str, labels: Mapping[str, str]) -> bool:
         """Write a new network down with a port that no other one has; False if its name is taken."""
@@ -187,7 +246,7 @@ class Records:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        for directory in (self.containers, self.networks):
+        for directory in (self.containers, self.networks, self.volumes):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with (self._root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)

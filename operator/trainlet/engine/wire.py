@@ -1,4 +1,4 @@
-"""What both HTTP engines send: log frames, JSON lines, times; and the streams that must be closable.
+"""What both HTTP engines send: log frames, JSON lines, times, volumes; and the streams that must be closable.
 
 Knows bytes and open responses, and nothing of any library or of what a container is.
 """
@@ -6,7 +6,8 @@ Knows bytes and open responses, and nothing of any library or of what a containe
 import json
 import re
 import threading
-from collections.abc import Iterable, Iterator
+from base64 import b64decode
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -17,6 +18,8 @@ import requests
 from trainlet.engine.base import LogLine
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
+from trainlet.planning.observed import ObservedVolume
+from trainlet.planning.specs import Tmpfs
 
 _HEADER_BYTES = 8
 _STREAMS = {1: "stdout", 2: "stderr"}
@@ -152,6 +155,23 @@ def build_log_query(since: datetime | None, tail: int | None, *, follow: bool) -
     if tail is not None:
         query["tail"] = str(tail)
     return query
+
+
+def read_volume(row: Mapping[str, Any]) -> ObservedVolume:
+    """Read one row of a volume list, which both engines write alike."""
+    return ObservedVolume(row["Name"], row.get("Labels") or {})
+
+
+def read_path_stat(headers: Mapping[str, str]) -> JSON:
+    """Read what a path in a container is, from the headers that describe it; nothing if it is not there."""
+    text = headers.get("X-Docker-Container-Path-Stat")
+    return dict(json.loads(b64decode(text))) if text else {}
+
+
+def build_tmpfs_options(tmpfs: Tmpfs) -> list[str]:
+    """Return mount options: everybody may write, and run what is there, as in a pod's memory volume."""
+    size = [] if tmpfs.size_bytes is None else [f"size={tmpfs.size_bytes}"]
+    return ["rw", "exec", "mode=1777", *size]
 
 
 def build_gateway(subnet: str) -> str:

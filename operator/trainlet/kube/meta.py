@@ -1,5 +1,6 @@
 """Object keys, metadata and times, as every Kubernetes object has them."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -42,3 +43,9 @@ def parse_time(text: str) -> datetime:
     """Read an RFC 3339 time. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def derive_uid(owner_uid: str, name: str) -> str:
+    """Return the uid of what an owner has under this name: the same whenever it is asked for."""
+    digest = hashlib.sha256(f"{owner_uid}/{name}".encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"

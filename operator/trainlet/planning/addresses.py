@@ -7,7 +7,7 @@ from trainlet.planning.observed import ObservedNetwork
 
 #: Network address, gateway, broadcast; the first node address keeps one more free, as the engines do.
 _RESERVED = 4
-_FIRST_NODE = 2
+_GATEWAY, _FIRST_NODE = 1, 2
 
 
 def get_prefix_length(hosts: int) -> int:
@@ -25,6 +25,11 @@ def find_free_subnets(pool: str, hosts: int, taken: Iterable[str]) -> Iterator[s
     for subnet in network.subnets(new_prefix=prefix):
         if not any(subnet.overlaps(other) for other in used):
             yield str(subnet)
+
+
+def get_gateway(network: ObservedNetwork) -> str:
+    """Return the address at which a network has the engine's machine."""
+    return str(IPv4Network(network.subnet).network_address + _GATEWAY)
 
 
 def get_address(network: ObservedNetwork, number: int) -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from trainlet.apis.trainer import TrainJob
+from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import parse_quantity
-from trainlet.planning import labels
-from trainlet.planning.addresses import get_address
+from trainlet.planning import initializers, labels
+from trainlet.planning.addresses import get_address, get_gateway
 from trainlet.planning.environment import (
     MASTER_PORT,
     add_defaults,
@@ -17,26 +19,40 @@ from trainlet.planning.environment import (
     localize_environment,
     resolve_environment,
 )
+from trainlet.planning.initializers import rewrite
+from trainlet.planning.jobset import build_objects
 from trainlet.planning.observed import ObservedNetwork
 from trainlet.planning.options import Options
 from trainlet.planning.pods import build_pod_annotations, build_pod_labels, get_pod_name
+from trainlet.planning.policies import status
 from trainlet.planning.records import PodRecord
 from trainlet.planning.runtime import TRAINER, count_gpus, find_gpu_resource
 from trainlet.planning.slots import Slot
 from trainlet.planning.specs import ContainerSpec, Limits, Mount, NetworkSpec, Privileges
+from trainlet.planning.status_token import build_token
+from trainlet.planning.volumes import Objects, build_storage, read_objects
 
 WORKSPACE = "/workspace"
 
 
 @dataclass(frozen=True)
 class Site:
-    """Where a job's containers go: all its slots, its network, and the operator's options."""
+    """Where a job's containers go: all its slots, its network, the operator's options, and the job's snapshot."""
 
     job: TrainJob
-    subdomain: str
     slots: Sequence[Slot]
     network: ObservedNetwork
     options: Options
+    runtime: JSON
+
+    @cached_property
+    def objects(self) -> Objects:
+        """What volumes may hold; keys take a moment to derive, and only a new container needs them."""
+        job, options = self.job, self.options
+        objects = build_objects(job, self.runtime, options.secret, options.features)
+        metadata = job.metadata
+        token = build_token(options.secret, metadata.namespace, metadata.name, metadata.uid)
+        return read_objects(objects, {status.get_audience(job): token})
 
     def address(self, slot: Slot) -> str:
         """Return the slot's fixed address."""
@@ -49,7 +65,7 @@ def build_network(job: TrainJob, slots: Sequence[Slot], options: Options) -> Net
         name=labels.network_name(job.key),
         hosts=len(slots),
         labels={
-            **_owner_labels(job, options),
+            **build_owner_labels(job, options),
             labels.SDK_RUNTIME: job.spec.runtime_ref.name,
         },
     )
@@ -64,6 +80,7 @@ def build_container(site: Site, slot: Slot, record: PodRecord) -> ContainerSpec:
     """Return the container of a slot at the attempt that its record says."""
     container, pod = slot.container, slot.job_spec.template.spec
     environment = _build_environment(site, slot, record)
+    storage = build_storage(slot, site.objects)
     spec = ContainerSpec(
         name=slot.container_name,
         image=container.image,
@@ -71,7 +88,10 @@ def build_container(site: Site, slot: Slot, record: PodRecord) -> ContainerSpec:
         args=_expand_all(container.args, environment),
         env=environment,
         labels=_build_labels(site, slot, record),
-        mounts=_build_mounts(site, slot),
+        mounts=(*storage.mounts, *_mount_workspace(site, slot)),
+        volumes=storage.volumes,
+        tmpfs=storage.tmpfs,
+        files=storage.files,
         limits=_build_limits(slot, site.options),
         privileges=_build_privileges(slot),
         user=_build_user(slot),
@@ -81,15 +101,27 @@ def build_container(site: Site, slot: Slot, record: PodRecord) -> ContainerSpec:
         address=site.address(slot),
         stop_timeout_seconds=pod.termination_grace_period_seconds,
     )
+    if site.options.initializer is not None:
+        spec = rewrite(spec, container, slot.ancestor, site.options.initializer)
     return _localize(spec, site) if site.network.is_shared_address else _name_peers(spec, site, slot)
+
+
+def get_image(slot: Slot, options: Options) -> str:
+    """Return the image that the container of a slot is made from."""
+    if options.initializer is None:
+        return slot.container.image
+    return initializers.get_image(slot.container, slot.ancestor, options.initializer)
 
 
 def _build_environment(site: Site, slot: Slot, record: PodRecord) -> dict[str, str]:
     job = site.job
     fields = build_fields(
-        {"labels": build_pod_labels(slot), "annotations": build_pod_annotations(slot)},
         {
-            "metadata.name": get_pod_name(job, slot, record),
+            "labels": build_pod_labels(slot, record.restart),
+            "annotations": build_pod_annotations(slot, record.restart),
+        },
+        {
+            "metadata.name": get_pod_name(slot, record),
             "metadata.namespace": job.metadata.namespace,
             "status.podIP": site.address(slot),
         },
@@ -104,7 +136,8 @@ def _build_environment(site: Site, slot: Slot, record: PodRecord) -> dict[str, s
     return add_defaults(environment, build_rendezvous(slot.index, world_size, site.address(first), port))
 
 
-def _owner_labels(job: TrainJob, options: Options) -> dict[str, str]:
+def build_owner_labels(job: TrainJob, options: Options) -> dict[str, str]:
+    """Return the labels of everything that is made for a job."""
     return {
         labels.JOB_NAME: job.metadata.name,
         labels.SDK_JOB_NAME: job.metadata.name,
@@ -116,8 +149,8 @@ def _owner_labels(job: TrainJob, options: Options) -> dict[str, str]:
 
 def _build_labels(site: Site, slot: Slot, record: PodRecord) -> dict[str, str]:
     return {
-        **build_pod_labels(slot),
-        **_owner_labels(site.job, site.options),
+        **build_pod_labels(slot, record.restart),
+        **build_owner_labels(site.job, site.options),
         labels.SDK_STEP: slot.step,
         labels.SDK_NETWORK: site.network.name,
         labels.NETWORK: site.network.id,
@@ -126,16 +159,11 @@ def _build_labels(site: Site, slot: Slot, record: PodRecord) -> dict[str, str]:
     }
 
 
-def _build_mounts(site: Site, slot: Slot) -> tuple[Mount, ...]:
-    host_paths = {v.name: v.host_path for v in slot.job_spec.template.spec.volumes if v.host_path is not None}
-    mounts = tuple(
-        Mount(host_path.path, mount.mount_path, mount.read_only, host_path.type)
-        for mount in slot.container.volume_mounts
-        if (host_path := host_paths.get(mount.name)) is not None
-    )
+def _mount_workspace(site: Site, slot: Slot) -> tuple[Mount, ...]:
+    """Mount the job's directory, unless the pod has something else in its place."""
     if any(mount.mount_path.rstrip("/") == WORKSPACE for mount in slot.container.volume_mounts):
-        return mounts
-    return (*mounts, Mount(get_workspace(site.job, site.options), WORKSPACE))
+        return ()
+    return (Mount(get_workspace(site.job, site.options), WORKSPACE),)
 
 
 def _build_limits(slot: Slot, options: Options) -> Limits:
@@ -180,13 +208,15 @@ def _expand_all(words: list[str] | None, environment: dict[str, str]) -> tuple[s
 
 def _names_of(site: Site, slot: Slot) -> tuple[str, ...]:
     """Return the names a cluster's DNS has for the slot, longest first, and the bare host name."""
-    name = f"{slot.hostname}.{site.subdomain}"
+    name = f"{slot.hostname}.{slot.subdomain}"
     namespaced = f"{name}.{site.job.metadata.namespace}"
     return (f"{namespaced}.svc.cluster.local", f"{namespaced}.svc", namespaced, name, slot.hostname)
 
 
 def _name_peers(spec: ContainerSpec, site: Site, slot: Slot) -> ContainerSpec:
     hosts = tuple((site.address(peer), _names_of(site, peer)) for peer in site.slots)
+    if site.options.features.status_port is not None:
+        hosts = (*hosts, (site.options.host_address or get_gateway(site.network), status.HOST_NAMES))
     return replace(spec, aliases=_names_of(site, slot), hosts=hosts)
 
 
@@ -194,6 +224,7 @@ def _localize(spec: ContainerSpec, site: Site) -> ContainerSpec:
     port = site.network.port or MASTER_PORT
     # Not the bare host name: a cluster does not resolve it either, and it may be part of any other text.
     names = {name: site.address(peer) for peer in site.slots for name in _names_of(site, peer)[:-1]}
+    names |= dict.fromkeys(status.HOST_NAMES, get_address(site.network, 0))
 
     def words(values: tuple[str, ...] | None) -> tuple[str, ...] | None:
         return None if values is None else tuple(localize(value, names, port) for value in values)

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from trainlet.planning import labels
-from trainlet.planning.containers import Site, build_container
-from trainlet.planning.lifecycle import get_restart_time
+from trainlet.planning.containers import Site, build_container, get_image
+from trainlet.planning.lifecycle import get_restart_time, is_older
 from trainlet.planning.observed import ContainerState, ImageState, Observed, ObservedContainer, ObservedImage
 from trainlet.planning.plan import (
     Action,
@@ -17,6 +17,8 @@ from trainlet.planning.plan import (
     StartContainer,
     StopContainer,
 )
+from trainlet.planning.pod_failures import is_index_failed
+from trainlet.planning.readiness import get_next_look
 from trainlet.planning.records import NETWORK_LOST, PodRecord, Termination, Waiting
 from trainlet.planning.slots import Slot
 
@@ -40,23 +42,28 @@ class View:
     container: ObservedContainer | None
 
     @property
+    def is_born(self) -> bool:
+        """Whether there is or was a pod: it is written down, or it has a container."""
+        return self.written is not None or self.container is not None
+
+    @property
     def is_end_written(self) -> bool:
         """Whether the end of this attempt is already on disk, so that its container may go."""
         return (
             self.written is not None
             and self.written.termination is not None
-            and self.written.attempt == self.record.attempt
+            and (self.written.restart, self.written.attempt) == (self.record.restart, self.record.attempt)
         )
 
 
 def keep_running(view: View, site: Site, observed: Observed, now: datetime) -> SlotPlan:
     """Plan a slot whose Job is active: run it, restart it, or leave it alone."""
     record, container = view.record, view.container
-    if record.succeeded:
+    if record.succeeded or is_index_failed(view.slot.job_spec, record):
         return SlotPlan(record)
     if record.termination is not None:
         return _restart(view, site, observed, now)
-    if container is None or container.attempt < record.attempt:
+    if container is None or is_older(container, record):
         return _create(view, record, site, observed, now)
     if container.state is ContainerState.CREATED:
         return _start(view, site, observed, now)
@@ -64,7 +71,7 @@ def keep_running(view: View, site: Site, observed: Observed, now: datetime) -> S
         return _stop(view, container, now, "it was asked to end before the job was resumed")
     if site.network.name not in container.networks:
         return SlotPlan(_lose_network(record, now), due=now)
-    return SlotPlan(record)
+    return SlotPlan(record, due=get_next_look(view.slot, record, now))
 
 
 def bring_down(view: View, now: datetime, *, remove: bool, keep_logs: bool, reason: str) -> SlotPlan:
@@ -92,7 +99,7 @@ def _was_started_by_hand(record: PodRecord, container: ObservedContainer) -> boo
 def _restart(view: View, site: Site, observed: Observed, now: datetime) -> SlotPlan:
     if not view.is_end_written:
         return SlotPlan(view.record, due=now)
-    due = get_restart_time(view.record, site.options)
+    due = get_restart_time(view.slot, view.record, site.options)
     if due is not None and now < due:
         return SlotPlan(view.record, due=due)
     return _create(view, view.record.begin(view.record.attempt + 1, now), site, observed, now)
@@ -117,7 +124,10 @@ def _start(view: View, site: Site, observed: Observed, now: datetime) -> SlotPla
     if container.labels.get(labels.SPEC_HASH) != spec.labels[labels.SPEC_HASH]:
         return _create(view, view.record, site, observed, now)
     reason = f"{view.slot.step} was created and not started"
-    return SlotPlan(view.record, (StartContainer(name=container.name, id=container.id, reason=reason),))
+    start = StartContainer(name=container.name, id=container.id, reason=reason)
+    # Who made it may not have lived to put its files: to make it again does, and costs one refused call.
+    create = (CreateContainer(spec=spec, reason=reason),) if spec.files or spec.volumes else ()
+    return SlotPlan(view.record, (*create, start))
 
 
 def _wait_for_image(view: View, site: Site, observed: Observed, now: datetime) -> SlotPlan | None:
@@ -125,23 +135,23 @@ def _wait_for_image(view: View, site: Site, observed: Observed, now: datetime) -
 
     Kubelet's pull policies; an image that cannot be had makes the slot wait, never fail.
     """
-    container, record = view.slot.container, view.record
-    policy = container.image_pull_policy or site.options.pull_policy
-    image = observed.images.get(container.image, ObservedImage(ImageState.ABSENT))
+    name, record = get_image(view.slot, site.options), view.record
+    policy = view.slot.container.image_pull_policy or site.options.pull_policy
+    image = observed.images.get(name, ObservedImage(ImageState.ABSENT))
     wanted_since = record.termination.finished_at if record.termination else record.created_at
     fresh = image.pulled_at is not None and image.pulled_at >= wanted_since
     if image.state is ImageState.PRESENT and (policy != "Always" or fresh):
         return None
     if policy == "Never":
-        message = f'image "{container.image}" is not on this engine and the pull policy is Never: load it or pull it'
+        message = f'image "{name}" is not on this engine and the pull policy is Never: load it or pull it'
         return _wait(record, "ErrImageNeverPull", message, now + timedelta(seconds=5))
     if image.state is ImageState.PULLING:
         return _wait(record, "ContainerCreating", image.message, None)
     if image.retry_at is not None and now < image.retry_at:
         return _wait(record, "ImagePullBackOff", image.message, image.retry_at)
-    pull = PullImage(image=container.image, reason=f"{view.slot.step} needs it, pull policy {policy}")
+    pull = PullImage(image=name, reason=f"{view.slot.step} needs it, pull policy {policy}")
     reason = "ErrImagePull" if image.retry_at is not None else "ContainerCreating"
-    return replace(_wait(record, reason, image.message or f'pulling image "{container.image}"', None), actions=(pull,))
+    return replace(_wait(record, reason, image.message or f'pulling image "{name}"', None), actions=(pull,))
 
 
 def _wait(record: PodRecord, reason: str, message: str, due: datetime | None) -> SlotPlan:

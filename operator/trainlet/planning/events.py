@@ -8,21 +8,23 @@ from datetime import datetime
 from trainlet.apis.trainer import TRAIN_JOB
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey, format_time
+from trainlet.planning.jobs import FAILED
 from trainlet.planning.plan import (
     Action,
     CreateContainer,
     CreateNetwork,
+    CreateVolume,
     Failure,
     KillContainer,
     Plan,
     RemoveContainer,
     RemoveNetwork,
+    RemoveVolume,
     StartContainer,
     StopContainer,
 )
 from trainlet.planning.reconcile import Draft
 from trainlet.planning.records import PodRecord
-from trainlet.planning.status import FAILED, Verdict
 
 EVENT = "Event"
 NORMAL, WARNING = "Normal", "Warning"
@@ -31,6 +33,8 @@ NORMAL, WARNING = "Normal", "Warning"
 _DONE: dict[type[Action], str] = {
     CreateNetwork: "NetworkCreated",
     RemoveNetwork: "NetworkRemoved",
+    CreateVolume: "VolumeCreated",
+    RemoveVolume: "VolumeRemoved",
     CreateContainer: "Created",
     StartContainer: "Started",
     StopContainer: "Killing",
@@ -83,7 +87,7 @@ def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:
         *_tell_ends(draft),
         *_tell_actions(draft.plan, failures),
         *(Note(WARNING, f"{type(f.action).__name__}Failed", f"{f.action.target}: {f.message}") for f in failures),
-        *_tell_verdict(draft.verdict),
+        *_tell_outcome(draft),
     ]
 
 
@@ -116,6 +120,8 @@ def _tell_actions(plan: Plan, failures: Sequence[Failure]) -> Iterable[Note]:
             yield Note(NORMAL, reason, f"{action.target}: {action.reason}")
 
 
-def _tell_verdict(verdict: Verdict | None) -> Iterable[Note]:
-    if verdict is not None:
+def _tell_outcome(draft: Draft) -> Iterable[Note]:
+    if (verdict := draft.verdict) is not None:
         yield Note(WARNING if verdict.type == FAILED else NORMAL, verdict.reason, verdict.message)
+    if (restart := draft.restart) is not None:
+        yield Note(WARNING, restart.action, restart.message)

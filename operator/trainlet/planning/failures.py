@@ -8,6 +8,7 @@ from trainlet.planning.plan import (
     Action,
     CreateContainer,
     CreateNetwork,
+    CreateVolume,
     CreateWorkspace,
     Failure,
     KeepLogs,
@@ -20,6 +21,7 @@ from trainlet.planning.slots import Slot
 
 _REASONS: dict[type[Action], str] = {
     CreateNetwork: "NetworkNotReady",
+    CreateVolume: "VolumeNotReady",
     CreateWorkspace: "WorkspaceNotReady",
     CreateContainer: "CreateContainerError",
     StartContainer: "RunContainerError",
@@ -38,7 +40,7 @@ def note_failure(
     A slot whose old container is still there, because it or its log could not be taken away, has not begun
     the next attempt, and one that could not be asked to end was not: it is as it was `before` the plan.
     """
-    for_all = isinstance(failure.action, CreateNetwork | CreateWorkspace)
+    for_all = isinstance(failure.action, CreateNetwork | CreateVolume | CreateWorkspace)
     mine = [s.hostname for s in slots if for_all or s.container_name == failure.action.target]
     mine = [name for name in mine if name in records]
     if isinstance(failure.action, KeepLogs | RemoveContainer | StopContainer):

@@ -20,11 +20,13 @@ ATTEMPT = "trainlet.dev/attempt"
 # The engine's id of the network: one made again under the old name is not what a container was made for.
 NETWORK = "trainlet.dev/network"
 POD = "trainlet.dev/pod"
+CLAIM = "trainlet.dev/claim"
 
 # Upstream's, on Job templates, pods and their containers.
 ANCESTOR_STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
 JOBSET_NAME = "jobset.sigs.k8s.io/jobset-name"
 REPLICATED_JOB = "jobset.sigs.k8s.io/replicatedjob-name"
+RESTART_ATTEMPT = "jobset.sigs.k8s.io/restart-attempt"
 COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
 BATCH_JOB_NAME = "batch.kubernetes.io/job-name"
 
@@ -37,3 +39,8 @@ def prefix_of(job: ObjectKey) -> str:
 def network_name(job: ObjectKey) -> str:
     """Return the name of the job's network."""
     return f"{prefix_of(job)}-net"
+
+
+def claim_name(job: ObjectKey, claim: str) -> str:
+    """Return the engine's name of a claim's volume; `claim` is the claim's name on a cluster."""
+    return claim if job.namespace == "default" else f"{job.namespace}.{claim}"

@@ -22,7 +22,7 @@ class ObservedContainer:
 
     `exit_code` is set when exited, and also for a container that was created but could not be started
     where the engine remembers that. `disrupted`: it ended because the engine or the machine went down,
-    so its exit says nothing about the job.
+    so its exit says nothing about the job. `log` is the last lines of one whose end is news.
     """
 
     id: str
@@ -36,6 +36,7 @@ class ObservedContainer:
     error: str = ""
     networks: frozenset[str] = frozenset()
     disrupted: bool = False
+    log: tuple[str, ...] = ()
 
     @property
     def pod(self) -> str:
@@ -43,9 +44,17 @@ class ObservedContainer:
         return self.labels.get(labels.POD, "")
 
     @property
+    def restart(self) -> int:
+        """Which restart of the whole JobSet this container is of, from 0."""
+        return self._read_count(labels.RESTART_ATTEMPT)
+
+    @property
     def attempt(self) -> int:
-        """Which start of the pod slot this container is, from 0."""
-        text = self.labels.get(labels.ATTEMPT, "0")
+        """Which start of its pod this container is, from 0."""
+        return self._read_count(labels.ATTEMPT)
+
+    def _read_count(self, label: str) -> int:
+        text = self.labels.get(label, "0")
         return int(text) if text.isdigit() else 0
 
 
@@ -69,6 +78,14 @@ class ObservedNetwork:
         return self.subnet.endswith("/32")
 
 
+@dataclass(frozen=True)
+class ObservedVolume:
+    """One volume that carries our labels."""
+
+    name: str
+    labels: Mapping[str, str]
+
+
 class ImageState(StrEnum):
     """Where an image stands on this engine."""
 
@@ -90,8 +107,14 @@ class ObservedImage:
 
 @dataclass(frozen=True)
 class Observed:
-    """Everything on the engine that is labelled with one owner uid, and the images it asks for."""
+    """Everything on the engine that is labelled with one owner uid, and the images it asks for.
+
+    `listening` holds the TCP ports that processes of a container listen on, by the container's id; one whose
+    ports the engine cannot tell is missing.
+    """
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
+    volumes: tuple[ObservedVolume, ...] = ()
+    listening: Mapping[str, frozenset[int]] = field(default_factory=dict)
     images: Mapping[str, ObservedImage] = field(default_factory=dict)

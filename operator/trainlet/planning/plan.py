@@ -6,7 +6,7 @@ holds no decisions. Every action says why it is there.
 
 from dataclasses import dataclass, field
 
-from trainlet.planning.specs import ContainerSpec, NetworkSpec
+from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,28 @@ class RemoveNetwork(Action):
 
     name: str
     id: str
+
+    @property
+    def target(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateVolume(Action):
+    """Make a named volume."""
+
+    spec: VolumeSpec
+
+    @property
+    def target(self) -> str:
+        return self.spec.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveVolume(Action):
+    """Remove a named volume and all that is in it."""
+
+    name: str
 
     @property
     def target(self) -> str:

@@ -10,18 +10,22 @@ from datetime import datetime
 from trainlet.kube.errors import UsageError
 from trainlet.kube.meta import JSON
 from trainlet.planning.addresses import find_free_subnets
-from trainlet.planning.containers import build_container, build_network
+from trainlet.planning.containers import build_container, build_network, get_image
+from trainlet.planning.jobset import build_objects
 from trainlet.planning.observed import ImageState, Observed, ObservedImage, ObservedNetwork
 from trainlet.planning.options import Options
 from trainlet.planning.plan import Plan
 from trainlet.planning.pods import build_pod
-from trainlet.planning.reconcile import Case, Scene, look, reconcile
+from trainlet.planning.reconcile import reconcile
 from trainlet.planning.records import PodRecord
+from trainlet.planning.scene import Case, Scene, look
 from trainlet.planning.slots import Slot
 from trainlet.planning.specs import ContainerSpec, NetworkSpec
 
 #: What stands for the uid of a job that was never stored.
 NO_UID = "00000000-0000-0000-0000-000000000000"
+#: What stands for every value of a Secret.
+HIDDEN = "(hidden)"
 #: What only an API server adds to a pod.
 _SERVER_METADATA = ("uid", "creationTimestamp")
 
@@ -34,6 +38,7 @@ class Preview:
     """
 
     jobset: JSON
+    objects: tuple[JSON, ...]
     pods: tuple[JSON, ...]
     containers: tuple[ContainerSpec, ...]
     network: NetworkSpec
@@ -51,7 +56,13 @@ def build_preview(job: JSON, runtime: JSON, pool: str, now: datetime, options: O
     containers = [build_container(site, slot, record).with_hash() for slot in scene.slots]
     pods = [_build_pod(scene, slot, spec, record) for slot, spec in zip(scene.slots, containers, strict=True)]
     plan = _plan(case, scene, seen, now, options)
-    return Preview(scene.jobset_wire, tuple(pods), tuple(containers), network, plan)
+    objects = tuple(map(_hide, build_objects(scene.job, runtime, options.secret, options.features)))
+    return Preview(scene.jobset_wire, objects, tuple(pods), tuple(containers), network, plan)
+
+
+def _hide(document: JSON) -> JSON:
+    """Return an object without what only its readers may know."""
+    return {**document, "data": dict.fromkeys(document["data"], HIDDEN)} if document["kind"] == "Secret" else document
 
 
 def _place(network: NetworkSpec, pool: str) -> NetworkSpec:
@@ -93,6 +104,6 @@ def _resolve(container: JSON, spec: ContainerSpec) -> JSON:
 def _plan(case: Case, scene: Scene, network: ObservedNetwork, now: datetime, options: Options) -> Plan:
     """Plan the passes over an empty engine: the network first, then the images, then what runs."""
     networks = (network,)
-    images = {slot.container.image: ObservedImage(ImageState.PRESENT, pulled_at=now) for slot in scene.slots}
+    images = {get_image(slot, options): ObservedImage(ImageState.PRESENT, pulled_at=now) for slot in scene.slots}
     passes = (Observed(), Observed(networks=networks), Observed(networks=networks, images=images))
     return tuple(action for observed in passes for action in reconcile(case, observed, now, options).plan)

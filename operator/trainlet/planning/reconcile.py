@@ -9,85 +9,50 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from trainlet.apis.jobset import JobSet
-from trainlet.apis.trainer import TrainJob
 from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
 from trainlet.planning.addresses import get_address
-from trainlet.planning.containers import Site, build_network, get_workspace
+from trainlet.planning.claims import build_volume, find_claims
+from trainlet.planning.containers import build_network, build_owner_labels, get_workspace
 from trainlet.planning.diff import SlotPlan, View, bring_down, keep_running
 from trainlet.planning.failures import note_failure
-from trainlet.planning.jobset import build_jobset
-from trainlet.planning.lifecycle import BatchJob, JobState, advance, judge_jobs
-from trainlet.planning.observed import Observed, ObservedContainer, ObservedNetwork
+from trainlet.planning.gang import Restart, Verdict, end_conditions, judge_gang, update_conditions
+from trainlet.planning.job_ends import get_deadline
+from trainlet.planning.jobs import BatchJob, JobState, build_job
+from trainlet.planning.observed import Observed
 from trainlet.planning.options import Options
 from trainlet.planning.plan import (
     Action,
     CreateContainer,
     CreateNetwork,
+    CreateVolume,
     CreateWorkspace,
     Failure,
     Plan,
     RemoveContainer,
     RemoveNetwork,
+    RemoveVolume,
 )
 from trainlet.planning.pods import build_pod
-from trainlet.planning.records import PodRecord, read_record
+from trainlet.planning.records import PodRecord
 from trainlet.planning.report import build_report
-from trainlet.planning.slots import Slot, build_slots
-from trainlet.planning.status import Verdict, build_status, is_finished, judge_deadline, judge_jobset
-
-CONTROLLER = "trainer.kubeflow.org/trainjob-controller"
-
-
-@dataclass(frozen=True)
-class Case:
-    """All that is stored of one TrainJob, as wire objects. `runtime` is the job's snapshot of it."""
-
-    job: JSON
-    runtime: JSON
-    pods: tuple[JSON, ...] = ()
-    report: JSON | None = None
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One look at a job: what is stored and seen, slot by slot."""
-
-    case: Case
-    job: TrainJob
-    jobset_wire: JSON
-    jobset: JobSet
-    slots: tuple[Slot, ...]
-    views: Mapping[str, View]
-    started: frozenset[str]
-    network: ObservedNetwork | None
-    strays: tuple[ObservedContainer, ...]
-    observed: Observed
-    now: datetime
-    options: Options
-
-    def judge(self, records: Mapping[str, PodRecord]) -> tuple[BatchJob, ...]:
-        """Return the Jobs of the JobSet with these records."""
-        return judge_jobs(self.jobset, self.slots, records, self.started)
-
-    def build_site(self, network: ObservedNetwork) -> Site:
-        """Return where the job's containers go when this is its network."""
-        subdomain = self.jobset.spec.network.subdomain or self.job.metadata.name
-        return Site(self.job, subdomain, self.slots, network, self.options)
+from trainlet.planning.scene import Case, Scene, look
+from trainlet.planning.status import build_status, count_jobs, judge_deadline
 
 
 @dataclass(frozen=True)
 class Decision:
     """What to do, what is now true, and when to look again (None: at the next event).
 
-    `gone`: nothing of a deleted job is left, so it may be forgotten.
+    `jobset` None: its time is over, and so is that of its Jobs and pods. `gone`: nothing of a deleted job is left,
+    so it may be forgotten.
     """
 
     plan: Plan = ()
     status: JSON | None = None
     report: JSON | None = None
     jobset: JSON | None = None
+    jobs: tuple[JSON, ...] = ()
     pods: tuple[JSON, ...] = ()
     due: datetime | None = None
     gone: bool = False
@@ -95,10 +60,14 @@ class Decision:
 
 @dataclass(frozen=True)
 class Draft:
-    """A decision before its actions were tried; `conclude` makes it final."""
+    """A decision before its actions were tried; `conclude` makes it final.
+
+    `verdict` and `restart` say that the job ended, or that all its nodes start over, in this pass.
+    """
 
     scene: Scene
     verdict: Verdict | None
+    restart: Restart | None
     slot_plans: Mapping[str, SlotPlan]
     plan: Plan
     due: datetime | None
@@ -107,176 +76,156 @@ class Draft:
 def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -> Draft:
     """Decide what to do about one TrainJob. Raises ApiError when its JobSet cannot be built."""
     scene = look(case, observed, now, options)
-    records = {name: view.record for name, view in scene.views.items()}
-    jobs = scene.judge(records)
-    finished = is_finished(scene.job.status)
-    verdict, deadline = (None, None) if finished else _judge(scene, jobs)
-    if scene.job.metadata.deletion_timestamp is not None:
-        slot_plans = _bring_down(scene, remove=True, keep_logs=False, reason="the job was deleted")
-    elif finished or verdict is not None:
-        slot_plans = _bring_down(scene, remove=options.auto_remove, keep_logs=True, reason="the job is finished")
-    else:
-        slot_plans = _drive(scene, jobs)
-    plan = _build_plan(scene, jobs, slot_plans, finished=finished or verdict is not None)
-    dues = [deadline, *(p.due for p in slot_plans.values())]
-    return Draft(scene, verdict, slot_plans, plan, min((d for d in dues if d is not None), default=None))
+    if scene.is_deleted:
+        return _build_draft(scene, _bring_down(scene, remove=True, keep_logs=False, reason="the job was deleted"))
+    if scene.is_finished:
+        return _build_draft(scene, _end(scene), dues=[None if scene.is_expired else scene.expires_at])
+    jobs = scene.call_roll(scene.records)
+    outcome = judge_gang(scene.jobset, jobs, scene.gang, options.find_match)
+    deadline = None
+    if outcome is None:
+        outcome, deadline = judge_deadline(scene.job, now)
+    if isinstance(outcome, Verdict):
+        return _build_draft(scene, _end(scene), verdict=outcome)
+    if outcome is not None:
+        scene = replace(scene, gang=scene.gang.restart(outcome, now))
+        jobs = scene.call_roll(scene.records)
+    dues = [deadline, *map(get_deadline, jobs)]
+    return _build_draft(scene, _drive(scene, jobs), jobs=jobs, restart=outcome, dues=dues)
 
 
 def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
     """Return what is true after the plan was tried; nothing that failed is taken for done."""
     scene = draft.scene
-    before = {name: view.record for name, view in scene.views.items()}
     records = {name: plan.record for name, plan in draft.slot_plans.items()}
     for failure in failures:
-        records.update(note_failure(failure, scene.slots, records, before, scene.now))
-    jobs = scene.judge({**before, **records})
-    addresses = _find_addresses(scene)
-    news = () if is_finished(scene.job.status) else jobs
-    status = build_status(scene.job, news, draft.verdict, scene.now)
-    conditions = find(scene.case.report, "status", "conditions") or []
-    report = build_report(scene.job, status, _keep_born(jobs, records), addresses, conditions, scene.now)
-    report = put(report, ("status", "workspace"), get_workspace(scene.job, scene.options))
-    pods = [
-        build_pod(scene.job, slot, records[slot.hostname], addresses.get(slot.hostname))
-        for slot in scene.slots
-        if slot.hostname in records
-    ]
+        records.update(note_failure(failure, scene.slots, records, scene.records, scene.now))
+    jobs = scene.call_roll({**scene.records, **records})
+    status = build_status(scene.job, () if scene.is_finished else jobs, draft.verdict, scene.now)
+    is_over = scene.is_expired and scene.is_bare
     return Decision(
         plan=draft.plan,
         status=status,
-        report=report,
-        jobset=scene.jobset_wire,
-        pods=tuple(pods),
+        report=_build_report(draft, records, status),
+        jobset=None if is_over else _build_jobset(draft, jobs),
+        jobs=() if is_over else tuple(build_job(job) for job in jobs if job.record is not None),
+        pods=() if is_over else tuple(_build_pods(scene, records)),
         due=draft.due,
-        gone=_is_gone(scene),
+        gone=scene.is_deleted and scene.is_bare,
     )
-
-
-def find_images(case: Case) -> frozenset[str]:
-    """Return the images that a job's unfinished nodes may need."""
-    job = TrainJob.of(case.job)
-    if is_finished(job.status) or job.metadata.deletion_timestamp is not None:
-        return frozenset()
-    jobset = JobSet.of(build_jobset(job, case.runtime))
-    return frozenset(slot.container.image for slot in build_slots(job.key, jobset))
 
 
 def build_teardown(observed: Observed, reason: str) -> Plan:
     """Plan the end of everything that was seen, for an owner that nobody knows any more."""
     if observed.containers:
         return tuple(RemoveContainer(name=c.name, id=c.id, reason=reason) for c in observed.containers)
-    return tuple(RemoveNetwork(name=n.name, id=n.id, reason=reason) for n in observed.networks)
+    return _remove_rest(observed, reason)
 
 
-def look(case: Case, observed: Observed, now: datetime, options: Options) -> Scene:
-    """Bring what is stored and what is seen together, slot by slot."""
-    job = TrainJob.of(case.job)
-    jobset_wire = build_jobset(job, case.runtime)
-    jobset = JobSet.of(jobset_wire)
-    slots = build_slots(job.key, jobset)
-    written = {str(find(pod, "spec", "hostname")): read_record(pod) for pod in case.pods}
-    containers = _match(slots, observed.containers)
-    views = {}
-    for slot in slots:
-        record = written.get(slot.hostname)
-        container = containers.get(slot.hostname)
-        views[slot.hostname] = View(slot, record, advance(record or PodRecord(now), container, now), container)
-    kept = {c.id for c in containers.values()}
-    return Scene(
-        case=case,
-        job=job,
-        jobset_wire=jobset_wire,
-        jobset=jobset,
-        slots=slots,
-        views=views,
-        started=frozenset(s.job_name for s in slots if s.hostname in written or s.hostname in containers),
-        network=min(observed.networks, key=lambda n: n.id, default=None),
-        strays=tuple(c for c in observed.containers if c.id not in kept),
-        observed=observed,
-        now=now,
-        options=options,
-    )
+def _build_draft(
+    scene: Scene,
+    slot_plans: Mapping[str, SlotPlan],
+    *,
+    jobs: Sequence[BatchJob] = (),
+    verdict: Verdict | None = None,
+    restart: Restart | None = None,
+    dues: Iterable[datetime | None] = (),
+) -> Draft:
+    all_dues = [*dues, *(plan.due for plan in slot_plans.values()), _find_drop(scene, slot_plans)]
+    due = min((due for due in all_dues if due is not None), default=None)
+    return Draft(scene, verdict, restart, slot_plans, _build_plan(scene, jobs, slot_plans), due)
 
 
-def _match(slots: Sequence[Slot], containers: Iterable[ObservedContainer]) -> dict[str, ObservedContainer]:
-    """Return the container of each slot: the one of its latest attempt."""
-    names = {slot.hostname for slot in slots}
-    mine = sorted((c for c in containers if c.pod in names), key=lambda c: (c.attempt, c.id))
-    return {c.pod: c for c in mine}
+def _find_drop(scene: Scene, slot_plans: Mapping[str, SlotPlan]) -> datetime | None:
+    """Return that another pass is due at once when a pod is forgotten in this one: another may take its place."""
+    return scene.now if any(view.written and name not in slot_plans for name, view in scene.views.items()) else None
 
 
-def _judge(scene: Scene, jobs: Sequence[BatchJob]) -> tuple[Verdict | None, datetime | None]:
-    verdict = judge_jobset(jobs)
-    if verdict is not None:
-        return verdict, None
-    return judge_deadline(scene.job, scene.now)
+def _end(scene: Scene) -> dict[str, SlotPlan]:
+    remove = scene.options.auto_remove or scene.is_expired
+    return _bring_down(scene, remove=remove, keep_logs=True, reason="the job is finished")
 
 
 def _bring_down(scene: Scene, *, remove: bool, keep_logs: bool, reason: str) -> dict[str, SlotPlan]:
-    born = {name: view for name, view in scene.views.items() if view.written or view.container}
     return {
         name: bring_down(view, scene.now, remove=remove, keep_logs=keep_logs, reason=reason)
-        for name, view in born.items()
+        for name, view in scene.views.items()
+        if view.is_born
     }
 
 
 def _drive(scene: Scene, jobs: Sequence[BatchJob]) -> dict[str, SlotPlan]:
     """Plan every slot of an unfinished JobSet by the state of its Job."""
-    plans: dict[str, SlotPlan] = {}
-    for job in jobs:
-        for slot in job.slots:
-            view = scene.views[slot.hostname]
-            if job.state is JobState.ACTIVE:
-                plans[slot.hostname] = _drive_slot(scene, view)
-            elif job.state is JobState.SUSPENDED and (view.written or view.container):
-                plans[slot.hostname] = _suspend_slot(scene, view)
-            elif view.written or view.container:
-                plans[slot.hostname] = SlotPlan(view.record)
-    return plans
+    plans = {
+        slot.hostname: _drive_slot(scene, job, scene.views[slot.hostname], record)
+        for job in jobs
+        for slot, record in zip(job.slots, job.pods, strict=True)
+    }
+    return {name: plan for name, plan in plans.items() if plan is not None}
 
 
-def _drive_slot(scene: Scene, view: View) -> SlotPlan:
-    if scene.network is None:
-        return SlotPlan(view.record)
-    return keep_running(view, scene.build_site(scene.network), scene.observed, scene.now)
+def _drive_slot(scene: Scene, job: BatchJob, view: View, record: PodRecord) -> SlotPlan | None:
+    """Plan a slot; None: there is no pod, or none any more. `record` is of its pod in this restart of the JobSet."""
+    now = scene.now
+    if scene.is_old(view):
+        if view.container is None:
+            return None
+        return bring_down(view, now, remove=True, keep_logs=True, reason="all nodes start over")
+    if job.state is JobState.ACTIVE:
+        view = replace(view, record=record)
+        return SlotPlan(record) if scene.network is None else keep_running(view, scene.site, scene.observed, now)
+    if not view.is_born:
+        return None
+    if job.is_finished:
+        return bring_down(view, now, remove=False, keep_logs=True, reason="its Job is finished")
+    if job.state is JobState.SUSPENDED and not view.record.succeeded:
+        return bring_down(view, now, remove=True, keep_logs=True, reason="the job is suspended")
+    return SlotPlan(view.record)
 
 
-def _suspend_slot(scene: Scene, view: View) -> SlotPlan:
-    if view.record.succeeded:
-        return SlotPlan(view.record)
-    return bring_down(view, scene.now, remove=True, keep_logs=True, reason="the job is suspended")
-
-
-def _build_plan(scene: Scene, jobs: Sequence[BatchJob], slot_plans: Mapping[str, SlotPlan], *, finished: bool) -> Plan:
-    """Put the slots' actions in order: what must be there first, the containers, and the network's end last."""
+def _build_plan(scene: Scene, jobs: Sequence[BatchJob], slot_plans: Mapping[str, SlotPlan]) -> Plan:
+    """Put the slots' actions in order: what must be there first, the containers, and the end of the rest last."""
     actions = [action for plan in slot_plans.values() for action in plan.actions]
     strays = [
         RemoveContainer(name=c.name, id=c.id, reason="no node of the job is this container") for c in scene.strays
     ]
-    first = _prepare(scene, jobs, actions) if not finished else ()
-    return (*first, *_drop_repeats([*strays, *actions]), *_remove_networks(scene, finished))
+    return (*_prepare(scene, jobs, actions), *_drop_repeats([*strays, *actions]), *_clear(scene, jobs))
 
 
 def _prepare(scene: Scene, jobs: Sequence[BatchJob], actions: Sequence[Action]) -> Plan:
     """Plan what containers need before they are made."""
-    if scene.job.metadata.deletion_timestamp is not None:
-        return ()
     if scene.network is None and any(job.state is JobState.ACTIVE and job.slots for job in jobs):
         spec = build_network(scene.job, scene.slots, scene.options)
         return (CreateNetwork(spec=spec, reason=f"for {len(scene.slots)} nodes"),)
-    if any(isinstance(action, CreateContainer) for action in actions):
-        path = get_workspace(scene.job, scene.options)
-        return (CreateWorkspace(path=path, owner_uid=scene.job.metadata.uid, reason="nodes mount it"),)
-    return ()
-
-
-def _remove_networks(scene: Scene, finished: bool) -> Plan:
-    """Remove the networks of a job that needs none any more, once no container is left on them."""
-    deleted = scene.job.metadata.deletion_timestamp is not None
-    if scene.observed.containers or not (deleted or (finished and scene.options.auto_remove)):
+    if not any(isinstance(action, CreateContainer) for action in actions):
         return ()
-    reason = "the job was deleted" if deleted else "the job is finished"
-    return tuple(RemoveNetwork(name=n.name, id=n.id, reason=reason) for n in scene.observed.networks)
+    there = {volume.name for volume in scene.observed.volumes}
+    owner_labels = build_owner_labels(scene.job, scene.options)
+    volumes = [build_volume(scene.job.key, claim, owner_labels) for claim in find_claims(scene.jobset)]
+    path, uid = get_workspace(scene.job, scene.options), scene.job.metadata.uid
+    return (
+        CreateWorkspace(path=path, owner_uid=uid, reason="nodes mount it"),
+        *(CreateVolume(spec=spec, reason="nodes mount it") for spec in volumes if spec.name not in there),
+    )
+
+
+def _clear(scene: Scene, jobs: Sequence[BatchJob]) -> Plan:
+    """Plan the end of what a job needs no more, once no container is left on it: `jobs` are those still to run."""
+    if jobs or scene.observed.containers:
+        return ()
+    if scene.is_deleted or scene.is_expired:
+        reason = "the job was deleted" if scene.is_deleted else "the job's time after its end is over"
+        return _remove_rest(scene.observed, reason)
+    return _remove_networks(scene.observed, "the job is finished") if scene.options.auto_remove else ()
+
+
+def _remove_rest(observed: Observed, reason: str) -> Plan:
+    volumes = tuple(RemoveVolume(name=volume.name, reason=reason) for volume in observed.volumes)
+    return (*_remove_networks(observed, reason), *volumes)
+
+
+def _remove_networks(observed: Observed, reason: str) -> Plan:
+    return tuple(RemoveNetwork(name=n.name, id=n.id, reason=reason) for n in observed.networks)
 
 
 def _drop_repeats(actions: Iterable[Action]) -> list[Action]:
@@ -288,21 +237,42 @@ def _drop_repeats(actions: Iterable[Action]) -> list[Action]:
     return kept
 
 
-def _keep_born(jobs: Sequence[BatchJob], records: Mapping[str, PodRecord]) -> list[BatchJob]:
-    """Leave out the slots that have no pod yet."""
-    kept = []
-    for job in jobs:
-        pairs = [(s, r) for s, r in zip(job.slots, job.records, strict=True) if s.hostname in records]
-        kept.append(replace(job, slots=tuple(s for s, _ in pairs), records=tuple(r for _, r in pairs)))
-    return kept
+def _build_jobset(draft: Draft, jobs: Sequence[BatchJob]) -> JSON:
+    """Return the JobSet as it is stored: what upstream applies, with its uid and status."""
+    scene = draft.scene
+    gang = scene.gang
+    if draft.verdict is not None:
+        gang = end_conditions(gang, draft.verdict, scene.now)
+    elif not scene.is_finished:
+        gang = update_conditions(scene.jobset, jobs, gang, scene.now)
+    status = {
+        "restarts": gang.restarts,
+        "restartsCountTowardsMax": gang.counted,
+        "conditions": list(gang.conditions),
+        "replicatedJobsStatus": count_jobs(jobs, ended=scene.is_finished or draft.verdict is not None),
+    }
+    return {**put(scene.jobset_wire, ("metadata", "uid"), scene.jobset.metadata.uid), "status": status}
+
+
+def _build_report(draft: Draft, records: Mapping[str, PodRecord], status: JSON) -> JSON:
+    scene = draft.scene
+    if scene.is_expired and not records and scene.case.report is not None:
+        return scene.case.report  # the pods that it tells of are gone with the JobSet
+    before = find(scene.case.report, "status") or {}
+    nodes = [(slot, records[slot.hostname]) for slot in scene.slots if slot.hostname in records]
+    addresses = _find_addresses(scene)
+    report = build_report(scene.job, status, nodes, addresses, scene.gang.restarts, before, scene.now)
+    return put(report, ("status", "workspace"), get_workspace(scene.job, scene.options))
+
+
+def _build_pods(scene: Scene, records: Mapping[str, PodRecord]) -> Iterable[JSON]:
+    addresses = _find_addresses(scene)
+    for slot in scene.slots:
+        if slot.hostname in records:
+            yield build_pod(scene.job, slot, records[slot.hostname], addresses.get(slot.hostname))
 
 
 def _find_addresses(scene: Scene) -> dict[str, str]:
     if scene.network is None:
         return {}
     return {slot.hostname: get_address(scene.network, slot.number) for slot in scene.slots}
-
-
-def _is_gone(scene: Scene) -> bool:
-    deleted = scene.job.metadata.deletion_timestamp is not None
-    return deleted and not scene.observed.containers and not scene.observed.networks

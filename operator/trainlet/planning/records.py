@@ -1,7 +1,8 @@
 """What is remembered of one pod slot, and how it is kept in a Pod's wire form.
 
-A slot is one index of an Indexed Job; the containers in it are numbered by `attempt`. Records live in
-the Pods of the status directory, so that a restarted operator knows how often each node failed.
+A slot is one index of an Indexed Job. Its pods are numbered by `restart`, the JobSet's when it was made, and
+the containers of each by `attempt`. Records live in the Pods of the status directory, so that a restarted
+operator knows how often each node failed.
 """
 
 from collections.abc import Mapping
@@ -10,19 +11,23 @@ from datetime import datetime
 
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, format_micro_time, parse_time
+from trainlet.planning import labels
 
 ATTEMPT = "trainlet.dev/attempt"
 FAILURES = "trainlet.dev/failures"
 COUNTED = "trainlet.dev/counted"
 ASKED = "trainlet.dev/asked-to-end"
+GIVEN_UP = "trainlet.dev/index-failed"
+LOG = "trainlet.dev/log"
 
+DISRUPTED = "Disrupted"
 CONTAINER_LOST = "ContainerLost"
 NETWORK_LOST = "NetworkLost"
 
 
 @dataclass(frozen=True)
 class Termination:
-    """How one attempt ended. Only a `counted` one is a failure of the job (backoffLimit)."""
+    """How one attempt ended. Only a `counted` one is a failure of the job (backoffLimit); `log` is its last lines."""
 
     exit_code: int
     reason: str
@@ -30,6 +35,7 @@ class Termination:
     started_at: datetime | None
     finished_at: datetime
     counted: bool = True
+    log: tuple[str, ...] = ()
 
     @property
     def succeeded(self) -> bool:
@@ -49,15 +55,19 @@ class Waiting:
 class PodRecord:
     """The memory of one slot. `attempt` counts containers from 0, `failures` the ended ones that count.
 
-    `stopping_since` is since when its container is to end, and `asked` whether it was asked to.
+    `ready` is what the readiness probe last said. `stopping_since` is since when its container is to end, and
+    `asked` whether it was asked to. `given_up`: a rule says that the index has failed for good.
     """
 
     created_at: datetime
+    restart: int = 0
     attempt: int = 0
     failures: int = 0
     started_at: datetime | None = None
+    ready: bool = False
     stopping_since: datetime | None = None
     asked: bool = False
+    given_up: bool = False
     termination: Termination | None = None
     previous: Termination | None = None
     waiting: Waiting | None = None
@@ -85,6 +95,7 @@ class PodRecord:
             self,
             termination=termination,
             failures=self.failures + failed,
+            ready=False,
             waiting=None,
             stopping_since=None,
             asked=False,
@@ -95,21 +106,34 @@ class PodRecord:
         end = self.termination
         if end is None or not end.counted or end.exit_code == 0:
             return self
-        return replace(self, termination=replace(end, counted=False, reason="Disrupted"), failures=self.failures - 1)
+        uncounted = self.ignore()
+        return replace(uncounted, termination=replace(end, counted=False, reason=DISRUPTED))
+
+    def ignore(self) -> "PodRecord":
+        """Do not count the end as a failure."""
+        end = self.termination
+        if end is None or not end.counted or end.exit_code == 0:
+            return self
+        return replace(self, termination=replace(end, counted=False), failures=self.failures - 1)
+
+    def give_up(self) -> "PodRecord":
+        """Take the end for the index's own."""
+        return replace(self, given_up=True)
 
     def begin(self, attempt: int, now: datetime) -> "PodRecord":
         """Begin a later attempt."""
         return PodRecord(
             created_at=now,
+            restart=self.restart,
             attempt=attempt,
             failures=self.failures,
             previous=self.termination or self.previous,
         )
 
 
-def write_status(record: PodRecord, image: str, container: str, address: str | None) -> JSON:
-    """Return the pod's `status` as a kubelet would write it."""
-    state: JSON = {"name": container, "image": image, "restartCount": record.attempt, "ready": record.running}
+def write_status(record: PodRecord, image: str, container: str, address: str | None, restarts: int) -> JSON:
+    """Return the pod's `status` as a kubelet would write it; `restarts` counts those within the pod."""
+    state: JSON = {"name": container, "image": image, "restartCount": restarts, "ready": record.ready}
     state["state"] = _write_state(record)
     if record.previous is not None:
         state["lastState"] = {"terminated": _write_termination(record.previous)}
@@ -130,8 +154,9 @@ def get_phase(record: PodRecord) -> str:
 
 def write_annotations(record: PodRecord) -> dict[str, str]:
     """Return what a Pod's status has no field for."""
-    notes = {ATTEMPT: str(record.attempt), FAILURES: str(record.failures)}
-    return {**notes, ASKED: "true"} if record.asked else notes
+    flags = {ASKED: record.asked, GIVEN_UP: record.given_up}
+    set_flags = {name: "true" for name, is_set in flags.items() if is_set}
+    return {ATTEMPT: str(record.attempt), FAILURES: str(record.failures), **set_flags}
 
 
 def read_record(pod: Mapping[str, object]) -> PodRecord:
@@ -141,11 +166,14 @@ def read_record(pod: Mapping[str, object]) -> PodRecord:
     waiting = find(state, "state", "waiting")
     return PodRecord(
         created_at=parse_time(find(pod, "metadata", "creationTimestamp")),
+        restart=int(find(pod, "metadata", "labels", labels.RESTART_ATTEMPT) or 0),
         attempt=int(notes.get(ATTEMPT, 0)),
         failures=int(notes.get(FAILURES, 0)),
         started_at=_read_time(find(pod, "status", "startTime")),
+        ready=bool(find(state, "ready")),
         stopping_since=_read_time(find(pod, "metadata", "deletionTimestamp")),
         asked=ASKED in notes,
+        given_up=GIVEN_UP in notes,
         termination=_read_termination(find(state, "state", "terminated")),
         previous=_read_termination(find(state, "lastState", "terminated")),
         waiting=Waiting(waiting["reason"], waiting.get("message", "")) if waiting else None,
@@ -173,6 +201,8 @@ def _write_termination(termination: Termination) -> JSON:
         wire["message"] = termination.message
     if not termination.counted:
         wire[COUNTED] = False
+    if termination.log:
+        wire[LOG] = list(termination.log)
     return wire
 
 
@@ -186,6 +216,7 @@ def _read_termination(wire: JSON | None) -> Termination | None:
         started_at=_read_time(wire.get("startedAt")),
         finished_at=parse_time(wire["finishedAt"]),
         counted=wire.get(COUNTED, True),
+        log=tuple(wire.get(LOG, ())),
     )
 
 

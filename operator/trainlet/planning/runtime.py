@@ -4,11 +4,11 @@ Follows kubeflow/trainer pkg/runtime/runtime.go and pkg/runtime/core/trainingrun
 the job's snapshot of it: what the live runtime became since does not matter.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from trainlet.apis.core_v1 import Container, ResourceRequirements
-from trainlet.apis.trainer import TrainJob
+from trainlet.apis.trainer import MpiPolicy, TrainJob
 from trainlet.kube.merge import find, put, upsert
 from trainlet.kube.meta import JSON
 from trainlet.kube.quantity import round_up
@@ -19,7 +19,10 @@ from trainlet.planning.patches import apply_patches
 TRAINER = "trainer"
 #: The container that the trainer's overrides go to, in the replicated job with ancestor `trainer`.
 NODE_CONTAINER = "node"
-_POD = ("template", "spec", "template", "spec")
+#: The replicated job of MPI's and Flux's workers, whatever step it serves.
+WORKERS = "node"
+_TEMPLATE = ("template", "spec", "template")
+_POD = (*_TEMPLATE, "spec")
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,24 @@ class PodSet:
         containers = [edit(c) if c.get("name") == name else c for c in self.init_containers]
         return replace(self, wire=put(self.wire, (*_POD, "initContainers"), containers))
 
+    def with_every_container(self, edit: Callable[[JSON], JSON]) -> "PodSet":
+        """Return the pod set with all containers edited, init containers not."""
+        return replace(self, wire=put(self.wire, (*_POD, "containers"), list(map(edit, self.containers))))
+
+    def with_init_container(self, container: JSON) -> "PodSet":
+        """Return the pod set with one more init container, the last to run."""
+        return replace(self, wire=put(self.wire, (*_POD, "initContainers"), [*self.init_containers, container]))
+
+    def with_volumes(self, volumes: Iterable[JSON]) -> "PodSet":
+        """Return the pod set with these volumes, in the place of those with their names."""
+        merged = upsert(find(self.wire, *_POD, "volumes") or [], volumes)
+        return replace(self, wire=put(self.wire, (*_POD, "volumes"), merged))
+
+    def with_pod_metadata(self, kind: str, key: str, value: str) -> "PodSet":
+        """Return the pod set with one more label or annotation on its pods; `kind` is the field's name."""
+        given = find(self.wire, *_TEMPLATE, "metadata", kind) or {}
+        return replace(self, wire=put(self.wire, (*_TEMPLATE, "metadata", kind), {**given, key: value}))
+
 
 @dataclass(frozen=True)
 class Info:
@@ -78,6 +99,17 @@ class Info:
         """The number of the trainer's pods; upstream counts one where no pod set serves that step."""
         return self.trainer.count if self.trainer else 1
 
+    @property
+    def originals(self) -> tuple[PodSet, ...]:
+        """The pod sets as the runtime and the job's patches have them, before anything else of the job."""
+        return tuple(_read_pod_set(rjob) for rjob in find(self.template, "spec", "replicatedJobs") or [])
+
+    @property
+    def launcher_is_node(self) -> bool:
+        """Whether MPI's launcher trains too, so that its workers are nodes of the trainer like itself."""
+        policy = self.ml_policy.get("mpi")
+        return policy is not None and MpiPolicy.of(policy).run_launcher_as_node
+
     def find_pod_set(self, name: str) -> PodSet | None:
         """Return the pod set of the replicatedJob with this name."""
         return next((p for p in self.pod_sets if p.name == name), None)
@@ -87,24 +119,35 @@ class Info:
         trainer = self.trainer
         return replace(self, pod_sets=tuple(edit(p) if p is trainer else p for p in self.pod_sets))
 
-    def with_nodes(self, edit: Callable[[JSON], JSON]) -> "Info":
-        """Return the record with the node container of every trainer pod set edited."""
-        sets = (p.with_container(NODE_CONTAINER, edit) if p.ancestor == TRAINER else p for p in self.pod_sets)
-        return replace(self, pod_sets=tuple(sets))
+    def with_nodes(self, edit: Callable[[JSON], JSON], *, workers: bool = False) -> "Info":
+        """Return the record with the node container of every trainer pod set edited.
+
+        With `workers` also that of MPI's workers, where its launcher is one of the nodes.
+        """
+
+        def is_meant(pod_set: PodSet) -> bool:
+            return pod_set.ancestor == TRAINER or (workers and pod_set.name == WORKERS and self.launcher_is_node)
+
+        return self.with_pod_sets(lambda p: p.with_container(NODE_CONTAINER, edit) if is_meant(p) else p)
+
+    def with_pod_sets(self, edit: Callable[[PodSet], PodSet]) -> "Info":
+        """Return the record with every pod set edited."""
+        return replace(self, pod_sets=tuple(map(edit, self.pod_sets)))
 
 
 def build_info(job: TrainJob, runtime: JSON) -> Info:
     """Start the record: the job's patches, pod counts from the runtime, then the job's resources."""
-    ml_policy = find(runtime, "spec", "mlPolicy") or {}
+    ml_policy = find(runtime, "spec", "mlPolicy")
     template = apply_patches(find(runtime, "spec", "template") or {}, job.spec.runtime_patches)
     replicated = find(template, "spec", "replicatedJobs") or []
     info = Info(
-        ml_policy=ml_policy,
+        ml_policy=ml_policy or {},
         pod_group_policy=find(runtime, "spec", "podGroupPolicy") or {},
         template=template,
         pod_sets=tuple(_start_pod_set(rjob, ml_policy) for rjob in replicated),
     )
-    return _merge_resources(job, info)
+    # A policy that says nothing is one all the same.
+    return info if ml_policy is None else _merge_resources(job, info)
 
 
 def add_settings(job: TrainJob, info: Info, environment: Sequence[JSON]) -> Info:
@@ -113,17 +156,37 @@ def add_settings(job: TrainJob, info: Info, environment: Sequence[JSON]) -> Info
     The job's own entries win over the policy's, and those over the runtime's. A job without `spec.trainer`
     gets neither, as upstream.
     """
-    trainer = job.spec.trainer
-    if trainer is None:
+    if job.spec.trainer is None:
         return info
-    kept = {entry.get("name") for entry in trainer.env}
-    added = [entry for entry in environment if entry["name"] not in kept]
 
     def edit(container: JSON) -> JSON:
-        env = upsert(container.get("env") or [], added)
-        return {**container, "env": env, "ports": _add_port(container.get("ports") or [])}
+        edited = add_environment(container, environment, kept=get_trainer_names(job))
+        return {**edited, "ports": _add_port(container.get("ports") or [])}
 
     return info.with_trainer(lambda pod_set: pod_set.with_container(NODE_CONTAINER, edit))
+
+
+def add_environment(container: JSON, environment: Iterable[JSON], kept: Collection[str] = ()) -> JSON:
+    """Return a container with this environment over its own, in place or at the end; `kept` names stay its own."""
+    added = [entry for entry in environment if entry["name"] not in kept]
+    return {**container, "env": upsert(container.get("env") or [], added)}
+
+
+def add_mounts(container: JSON, mounts: Iterable[JSON]) -> JSON:
+    """Return a container with these mounts, in the place of those at their paths."""
+    return {**container, "volumeMounts": upsert(container.get("volumeMounts") or [], mounts, "mountPath")}
+
+
+def get_trainer_names(job: TrainJob) -> frozenset[str]:
+    """Return the names of the environment that the job gives its trainer; its values win over a policy's."""
+    return frozenset(entry["name"] for entry in job.spec.trainer.env) if job.spec.trainer else frozenset()
+
+
+def list_endpoints(job: TrainJob, info: Info, pod_set: PodSet) -> list[str]:
+    """Return the names by which others reach the pods of a set: those of its first Job, as upstream."""
+    name = job.metadata.name
+    subdomain = find(info.template, "spec", "network", "subdomain") or name
+    return [f"{name}-{pod_set.name}-0-{index}.{subdomain}" for index in range(pod_set.count)]
 
 
 def get_leader(job: TrainJob) -> str:
@@ -155,9 +218,13 @@ def find_gpu_resource(amounts: dict[str, str | int | float]) -> str | None:
     return next((name for name in amounts if "gpu" in name.lower()), None)
 
 
-def _start_pod_set(rjob: JSON, ml_policy: JSON) -> PodSet:
-    pod_set = PodSet(str(rjob.get("name", "")), 1, rjob)
-    if pod_set.ancestor == TRAINER and ml_policy:
+def _read_pod_set(rjob: JSON) -> PodSet:
+    return PodSet(str(rjob.get("name", "")), 1, rjob)
+
+
+def _start_pod_set(rjob: JSON, ml_policy: JSON | None) -> PodSet:
+    pod_set = _read_pod_set(rjob)
+    if pod_set.ancestor == TRAINER and ml_policy is not None:
         count = ml_policy.get("numNodes")
     else:
         count = find(rjob, "template", "spec", "parallelism")
@@ -165,9 +232,9 @@ def _start_pod_set(rjob: JSON, ml_policy: JSON) -> PodSet:
 
 
 def _merge_resources(job: TrainJob, info: Info) -> Info:
-    """Merge `resourcesPerNode` key by key into the node container; without an mlPolicy it has no effect upstream."""
+    """Merge `resourcesPerNode` key by key into the nodes' containers; without an mlPolicy upstream does not."""
     trainer = job.spec.trainer
-    if trainer is None or trainer.resources_per_node is None or not info.ml_policy:
+    if trainer is None or trainer.resources_per_node is None:
         return info
     wanted = trainer.resources_per_node
 
@@ -176,9 +243,11 @@ def _merge_resources(job: TrainJob, info: Info) -> Info:
         for key in ("limits", "requests"):
             if wanted.get(key):
                 resources[key] = {**(resources.get(key) or {}), **wanted[key]}
+        if wanted.get("claims"):
+            resources["claims"] = upsert(resources.get("claims") or [], wanted["claims"])
         return {**container, "resources": resources}
 
-    return info.with_nodes(merge)
+    return info.with_nodes(merge, workers=True)
 
 
 def _add_port(ports: Sequence[JSON]) -> list[JSON]:

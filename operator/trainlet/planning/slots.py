@@ -15,6 +15,7 @@ class Slot:
     """One index of one Job of the JobSet. `number` counts all slots of the JobSet and fixes the address."""
 
     owner: ObjectKey
+    jobset: JobSet
     replicated_job: ReplicatedJob
     job_index: int
     index: int
@@ -42,6 +43,11 @@ class Slot:
     def container_name(self) -> str:
         """The container's name on the engine."""
         return f"{labels.prefix_of(self.owner)}-{self._flat_name}"
+
+    @property
+    def subdomain(self) -> str:
+        """The name under which a cluster's DNS has the slots of the JobSet."""
+        return self.jobset.spec.network.subdomain or self.owner.name
 
     @property
     def ancestor(self) -> str:
@@ -73,4 +79,4 @@ def build_slots(owner: ObjectKey, jobset: JobSet) -> tuple[Slot, ...]:
         for job_index in range(rjob.replicas)
         for index in range(rjob.template.spec.parallelism)
     ]
-    return tuple(Slot(owner, *place, number=number) for number, place in enumerate(places))
+    return tuple(Slot(owner, jobset, *place, number=number) for number, place in enumerate(places))

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
+from trainlet.kube.meta import JSON
 from trainlet.planning import labels
 
 
@@ -20,6 +21,42 @@ class Mount:
     target: str
     read_only: bool = False
     host_path_type: str | None = None
+
+
+@dataclass(frozen=True)
+class VolumeMount:
+    """A volume of the engine (its name) seen at `target` in the container."""
+
+    volume: str
+    target: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class Tmpfs:
+    """Memory as a file system at `target`; `size_bytes` None means the engine's default."""
+
+    target: str
+    size_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class File:
+    """One file that is put into the container before it starts; its content is nobody else's to see.
+
+    `path` is absolute in the container, `mode` the permission bits; ids are those inside of the container.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+
+    @property
+    def digest(self) -> str:
+        """What stands for the content wherever a spec is written down."""
+        return hashlib.sha256(self.content).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -62,6 +99,9 @@ class ContainerSpec:
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
+    volumes: tuple[VolumeMount, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
+    files: tuple[File, ...] = ()
     limits: Limits = Limits()
     privileges: Privileges = Privileges()
     user: str | None = None
@@ -75,9 +115,14 @@ class ContainerSpec:
 
     def with_hash(self) -> "ContainerSpec":
         """Add the label that says what this spec holds, so that drift is one comparison."""
-        text = json.dumps(asdict(self), sort_keys=True)
+        text = json.dumps(self.to_json(), sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return replace(self, labels={**self.labels, labels.SPEC_HASH: digest})
+
+    def to_json(self) -> JSON:
+        """Return the spec as plain values, with a digest in the place of every file's content."""
+        files = [{**asdict(file), "content": f"sha256:{file.digest}"} for file in self.files]
+        return {**asdict(self), "files": files}
 
 
 @dataclass(frozen=True)
@@ -92,3 +137,11 @@ class NetworkSpec:
     hosts: int
     labels: Mapping[str, str] = field(default_factory=dict)
     subnet: str | None = None
+
+
+@dataclass(frozen=True)
+class VolumeSpec:
+    """One named volume of the engine."""
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)

@@ -1,26 +1,17 @@
 """TrainJob status as the upstream controller writes it (kubeflow/trainer pkg/controller/trainjob_controller.go)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trainlet.apis.trainer import TrainJob
 from trainlet.kube.conditions import find_condition, is_true, set_condition
 from trainlet.kube.meta import JSON, parse_time
-from trainlet.planning.lifecycle import BatchJob, JobState
+from trainlet.planning.gang import Verdict
+from trainlet.planning.jobs import COMPLETE, FAILED, BatchJob, JobState
 from trainlet.planning.records import get_phase
 
-COMPLETE, FAILED, SUSPENDED = "Complete", "Failed", "Suspended"
+SUSPENDED = "Suspended"
 DEADLINE_EXCEEDED = "DeadlineExceeded"
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a JobSet or a TrainJob ended: the condition type with upstream's reason and message."""
-
-    type: str
-    reason: str
-    message: str
 
 
 def is_finished(status: JSON) -> bool:
@@ -29,16 +20,19 @@ def is_finished(status: JSON) -> bool:
     return is_true(conditions, COMPLETE) or is_true(conditions, FAILED)
 
 
-def judge_jobset(jobs: Sequence[BatchJob]) -> Verdict | None:
-    """Return how the JobSet ended, or None. Failure is looked at before success, as JobSet does."""
-    failed = [job for job in jobs if job.state is JobState.FAILED]
-    if failed:
-        first = min(failed, key=_failed_at)
-        message = f"jobset failed due to one or more job failures (first failed job: {first.name})"
-        return Verdict(FAILED, "FailedJobs", message)
-    if all(job.state is JobState.SUCCEEDED for job in jobs):
-        return Verdict(COMPLETE, "AllJobsCompleted", "jobset completed successfully")
-    return None
+def find_finish_time(status: JSON) -> datetime | None:
+    """Return when the TrainJob became complete or failed, or None."""
+    conditions = status.get("conditions") or []
+    times = (
+        c.get("lastTransitionTime") for c in conditions if c["type"] in (COMPLETE, FAILED) and c["status"] == "True"
+    )
+    return next((parse_time(time) for time in times if time), None)
+
+
+def has_exceeded_deadline(status: JSON) -> bool:
+    """Tell whether the TrainJob failed by its deadline; upstream deletes the JobSet of such a job."""
+    condition = find_condition(status.get("conditions") or [], FAILED)
+    return condition is not None and condition["reason"] == DEADLINE_EXCEEDED
 
 
 def judge_deadline(job: TrainJob, now: datetime) -> tuple[Verdict | None, datetime | None]:
@@ -67,7 +61,7 @@ def build_status(job: TrainJob, jobs: Sequence[BatchJob], verdict: Verdict | Non
         status["conditions"] = conditions
     if jobs:
         # At the deadline upstream only deletes the JobSet: the last counts stay.
-        status["jobsStatus"] = _count_jobs(jobs, ended=verdict is not None and verdict.reason != DEADLINE_EXCEEDED)
+        status["jobsStatus"] = count_jobs(jobs, ended=verdict is not None and verdict.reason != DEADLINE_EXCEEDED)
     return status
 
 
@@ -79,7 +73,7 @@ def _set_suspended(job: TrainJob, conditions: Sequence[JSON], now: datetime) -> 
     return list(conditions)
 
 
-def _count_jobs(jobs: Sequence[BatchJob], *, ended: bool) -> list[JSON]:
+def count_jobs(jobs: Sequence[BatchJob], *, ended: bool) -> list[JSON]:
     """Count Jobs by replicatedJob, names descending; what still ran when the JobSet ended counts as nothing."""
     names = sorted({job.replicated_job.name for job in jobs}, reverse=True)
     return [_count([job for job in jobs if job.replicated_job.name == name], name, ended) for name in names]
@@ -98,8 +92,4 @@ def _count(jobs: Sequence[BatchJob], name: str, ended: bool) -> JSON:
 
 
 def _is_active(job: BatchJob) -> bool:
-    return any(get_phase(record) in ("Pending", "Running") for record in job.records)
-
-
-def _failed_at(job: BatchJob) -> datetime:
-    return min(end.finished_at for record in job.records if (end := record.last_failure) is not None)
+    return any(get_phase(pod) in ("Pending", "Running") for pod in job.pods)

@@ -9,14 +9,12 @@ from dataclasses import dataclass
 
 from trainlet.apis.trainer import Trainer, TrainJob
 from trainlet.kube.errors import FieldError
-from trainlet.kube.merge import find
 from trainlet.planning.environment import MASTER_PORT
 from trainlet.planning.policies.refusals import invalid
 from trainlet.planning.runtime import (
     NODE_CONTAINER,
     TRAINER,
     Info,
-    PodSet,
     count_gpus,
     get_leader,
     get_node_resources,
@@ -113,8 +111,9 @@ def rewrite_command(job: TrainJob, trainer: Trainer, info: Info, processes: int 
 
 def _list_runtime_settings(info: Info) -> list[str]:
     """Return what the runtime's own command sets; in the pod sets the job's has taken its place."""
-    pod_sets = [PodSet("", 0, rjob) for rjob in find(info.template, "spec", "replicatedJobs") or []]
-    containers = [c for p in pod_sets if p.ancestor == TRAINER for c in p.containers if c.get("name") == NODE_CONTAINER]
+    containers = [
+        c for p in info.originals if p.ancestor == TRAINER for c in p.containers if c.get("name") == NODE_CONTAINER
+    ]
     words = [word for container in containers for word in container.get("command") or []]
     return [word for word in words if word.partition("=")[0] in _RUNTIME_SETTINGS]
 

@@ -1,0 +1,1 @@
+"""What answers over HTTP. The only place that knows asyncio, starlette and uvicorn."""

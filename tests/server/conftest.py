@@ -1,0 +1,17 @@
+"""A status server on a registry of its own, and a client that trusts it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from status_client import Desk
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    """A server with a job `mnist`, reached through the loopback; nothing of it is left at the end."""
+    made = Desk(tmp_path)
+    made.open()
+    yield made
+    made.close()
