@@ -52,9 +52,11 @@ def open_world(request: pytest.FixtureRequest, kind: str) -> Iterator[World]:
     try:
         yield world
     finally:
-        if request.node.stash.get(FAILED, True):
-            target = ARTIFACTS / request.node.name.replace("/", "_")
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(directory, target, ignore_dangling_symlinks=True)
-        world.close()
-        shutil.rmtree(directory, ignore_errors=True)
+        try:
+            world.close()
+        finally:
+            if request.node.stash.get(FAILED, True):
+                target = ARTIFACTS / request.node.name.replace("/", "_")
+                shutil.rmtree(target, ignore_errors=True)
+                shutil.copytree(directory, target, ignore_dangling_symlinks=True)
+            shutil.rmtree(directory, ignore_errors=True)

@@ -73,9 +73,10 @@ def _describe_trouble(job: Resource) -> list[str]:
     """Return what a person wants to know first, if something is wrong."""
     cause = describe_root_cause(job)
     if cause:
-        node = find(job.report, "rootCause", "node")
-        yes = [f"Root cause: {cause}", f"            see: trainlet logs {job.name} -n {job.namespace} --step {node}"]
-        return [*yes, ""]
+        told: JSON = job.report["rootCause"]
+        remedy = [f"            {told['remedy']}"] if told.get("remedy") else []
+        see = f"            see: trainlet logs {job.name} -n {job.namespace} --step {told.get('node')}"
+        return [f"Root cause: {cause}", *remedy, *(f"            | {line}" for line in told.get("log") or []), see, ""]
     errors = describe_errors(job)
     if not errors and not is_rejected(job):
         return []

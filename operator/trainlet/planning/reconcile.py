@@ -86,7 +86,7 @@ def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -
     if outcome is None:
         outcome, deadline = judge_deadline(scene.job, now)
     if isinstance(outcome, Verdict):
-        return _build_draft(scene, _end(scene), verdict=outcome)
+        return _build_draft(scene, _end(scene), verdict=outcome, dues=[now])
     if outcome is not None:
         scene = replace(scene, gang=scene.gang.restart(outcome, now))
         jobs = scene.call_roll(scene.records)

@@ -6,6 +6,7 @@ import ssl
 import sys
 import urllib.request
 from datetime import UTC, datetime
+from pathlib import Path
 
 
 def main() -> None:
@@ -22,8 +23,7 @@ def main() -> None:
 
 def report(told: dict[str, object]) -> int:
     """Return the status of the answer."""
-    with open(os.environ["KUBEFLOW_TRAINER_SERVER_TOKEN"], encoding="ascii") as file:
-        token = file.read()
+    token = Path(os.environ["KUBEFLOW_TRAINER_SERVER_TOKEN"]).read_text(encoding="ascii")
     trust = ssl.create_default_context(cafile=os.environ["KUBEFLOW_TRAINER_SERVER_CA_CERT"])
     request = urllib.request.Request(
         os.environ["KUBEFLOW_TRAINER_SERVER_URL"],
