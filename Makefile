@@ -6,7 +6,7 @@ RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 ENGINES := .cache/engines/env
 # Engine tests in one process, all others in what else there is.
-SIDE_BY_SIDE := -n 2 --dist loadgroup
+SIDE_BY_SIDE := -n 2 --dist loadscope
 FAST_TESTS := tests/unit tests/cases tests/test_architecture.py
 LOAD_ENGINES = while IFS= read -r line; do export "$$line"; done <$(ENGINES)
 

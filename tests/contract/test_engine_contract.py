@@ -261,6 +261,12 @@ def test_the_user_is_the_one_asked_for(bench: Bench) -> None:
 
 
 @pytest.mark.needs("users")
+def test_processes_are_in_the_groups_asked_for(bench: Bench) -> None:
+    groups = bench.output("import os; print(sorted(os.getgroups()))", user="1234:5678", groups=(42, 777))
+    assert groups in (["[42, 777]"], ["[42, 777, 5678]"])
+
+
+@pytest.mark.needs("users")
 def test_a_user_the_image_has_not_never_starts(bench: Bench) -> None:
     with pytest.raises(StartFailed, match="numeric") as caught:
         bench.run(bench.spec(SLEEP, user="no-such-user"))

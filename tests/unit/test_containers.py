@@ -145,6 +145,14 @@ def test_the_user_is_the_container_s_else_the_pod_s(pod: JSON, container: JSON, 
     assert build(pod={"securityContext": pod}, container={"securityContext": container}).user == user
 
 
+GROUPS = [({}, ()), ({"fsGroup": 7}, (7,)), ({"supplementalGroups": [3, 7], "fsGroup": 7}, (7, 3))]
+
+
+@pytest.mark.parametrize(("pod", "groups"), GROUPS)
+def test_processes_are_in_the_pod_s_groups_and_in_that_of_its_files(pod: JSON, groups: tuple[int, ...]) -> None:
+    assert build(pod={"securityContext": pod}).groups == groups
+
+
 def test_command_and_args_are_expanded_with_the_container_s_environment() -> None:
     spec = build("node-1", command=["run", "--rank=$(PET_NODE_RANK)", "$$(X)"], args=["$(MASTER_ADDR)", "$(NO)"])
     assert spec.command == ("run", "--rank=1", "$(X)")

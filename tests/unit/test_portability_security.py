@@ -107,7 +107,7 @@ POD_ROWS: dict[str, tuple[JSON, JSON, dict[str, Stance]]] = {
     "more groups": (
         {"securityContext": {"supplementalGroups": [5], "supplementalGroupsPolicy": "Strict"}},
         {},
-        {"securityContext.supplementalGroups": R, "securityContext.supplementalGroupsPolicy": N},
+        {"securityContext.supplementalGroups": H, "securityContext.supplementalGroupsPolicy": N},
     ),
     "what nothing carries out": (
         {"securityContext": {"sysctls": [{"name": "a", "value": "b"}], "seLinuxOptions": {"level": "s0"}}},

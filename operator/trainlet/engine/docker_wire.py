@@ -58,6 +58,8 @@ def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float
     }
     if network_id:
         config["NetworkMode"] = network_id
+    if spec.groups:
+        config["GroupAdd"] = [str(group) for group in spec.groups]
     if spec.tmpfs:
         config["Tmpfs"] = {each.target: ",".join(build_tmpfs_options(each)) for each in spec.tmpfs}
     return config

@@ -69,6 +69,8 @@ def build_container(
         "work_dir": spec.working_dir,
     }
     body |= {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items() if value}
+    if spec.groups:
+        body["groups"] = [str(group) for group in spec.groups]
     if spec.network:
         body |= {"netns": {"nsmode": "bridge"}, "networks": {spec.network: _build_attachment(spec)}}
     return body

@@ -95,6 +95,7 @@ def build_container(site: Site, slot: Slot, record: PodRecord) -> ContainerSpec:
         limits=_build_limits(slot, site.options),
         privileges=_build_privileges(slot),
         user=_build_user(slot),
+        groups=_build_groups(slot),
         working_dir=container.working_dir,
         hostname=slot.hostname[:63],
         network=site.network.name,
@@ -199,6 +200,13 @@ def _build_user(slot: Slot) -> str | None:
     if user is None:
         return None
     return str(user) if group is None else f"{user}:{group}"
+
+
+def _build_groups(slot: Slot) -> tuple[int, ...]:
+    """Return the groups beside the user's own: the pod's, and the one that its files belong to."""
+    pod = slot.job_spec.template.spec.security_context
+    files = () if pod.fs_group is None else (pod.fs_group,)
+    return tuple(dict.fromkeys((*files, *pod.supplemental_groups)))
 
 
 def _expand_all(words: list[str] | None, environment: dict[str, str]) -> tuple[str, ...] | None:

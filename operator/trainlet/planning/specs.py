@@ -88,8 +88,8 @@ class Privileges:
 class ContainerSpec:
     """One container. `command` and `args` mean what they mean in a pod: ENTRYPOINT and CMD; None keeps the image's.
 
-    `address` is fixed before anything runs; `hosts` are further (address, names) lines for /etc/hosts;
-    `network` is a network's name, empty for the engine's default one.
+    `groups` are its processes' beside the user's own. `address` is fixed before anything runs; `hosts` are further
+    (address, names) lines for /etc/hosts; `network` is a network's name, empty for the engine's default one.
     """
 
     name: str
@@ -105,6 +105,7 @@ class ContainerSpec:
     limits: Limits = Limits()
     privileges: Privileges = Privileges()
     user: str | None = None
+    groups: tuple[int, ...] = ()
     working_dir: str | None = None
     hostname: str = ""
     network: str = ""
