@@ -52,8 +52,7 @@ def assert_trained(world: World, name: str, nodes: int) -> None:
     assert len({weights for *_, weights in results}) == 1
 
 
-@pytest.mark.parametrize("launcher", ["torchrun", "python"])
-@pytest.mark.parametrize("nodes", [2, 4])
+@pytest.mark.parametrize(("nodes", "launcher"), [(2, "torchrun"), (4, "python")])
 def test_a_dropped_file_trains(world: World, nodes: int, launcher: str) -> None:
     world.start()
     drop_training(world, "digits", nodes, launcher)

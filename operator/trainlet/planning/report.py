@@ -51,7 +51,8 @@ def build_report(
     body: JSON = {
         "phase": str(phase),
         "conditions": conditions,
-        "restarts": restarts + sum(record.attempt for _, record in nodes),
+        # When all nodes start over their own counts begin anew; what was told once stays told.
+        "restarts": max(int(before.get("restarts") or 0), restarts + sum(record.attempt for _, record in nodes)),
         "nodes": [_describe_node(slot, record, addresses.get(slot.hostname)) for slot, record in nodes],
     }
     # A node that was brought down because all start over has not begun that.
