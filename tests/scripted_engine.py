@@ -52,6 +52,7 @@ class Started:
 
     owner: str
     pod: str
+    restart: int
     attempt: int
 
 
@@ -223,7 +224,8 @@ class ScriptedEngine:
         if any(c.state is ContainerState.RUNNING and s.address == spec.address and s.network == spec.network
                for s, c in self._containers.values()):  # fmt: skip
             raise EngineError(f"address {spec.address} is in use")
-        self.started.append(Started(container.labels[labels.OWNER_UID], container.pod, container.attempt))
+        owner = container.labels[labels.OWNER_UID]
+        self.started.append(Started(owner, container.pod, container.restart, container.attempt))
         if spec.command and spec.command[0] == "no-such-command":
             self.counted_exits[(container.labels[labels.OWNER_UID], container.pod)] += 1
             raise StartFailed("no-such-command was not found", exit_code=127)

@@ -159,14 +159,21 @@ def _look(value: Any, rule: Rule, path: str, place: Place) -> _Told:
 
 def _look_inside(value: Any, rule: Fields, path: str, place: Place) -> _Told:
     if isinstance(value, list):
+        if value and rule.judge is None and all(_is_plain(item, rule) for item in value):
+            return [(path, HONOURED)]
         return [told for n, item in enumerate(value) for told in _look(item, rule, f"{path}[{n}]", place)]
     if not isinstance(value, dict):
         return [(path, UNKNOWN)]
     if rule.judge is not None and (told := _ask(rule.judge, value, path, place)):
         return told
-    if rule.is_whole and value and rule.plain.issuperset(value):
-        return [(path, HONOURED)]  # what comes of it anyway, and most of env is like that
+    if _is_plain(value, rule):
+        return [(path, HONOURED)]
     return _look_at_fields(value, rule, path, _enter(value, place))
+
+
+def _is_plain(value: Any, rule: Fields) -> bool:
+    """Tell at once what comes out anyway: that all of it is honoured. Most of env is like that."""
+    return rule.is_whole and isinstance(value, dict) and bool(value) and rule.plain.issuperset(value)
 
 
 def _look_at_fields(value: JSON, rule: Fields, path: str, place: Place) -> _Told:
