@@ -230,6 +230,13 @@ def test_a_job_over_its_own_deadline_fails() -> None:
     assert world.conditions == [("Failed", "True", "FailedJobs")]
 
 
+def test_a_job_s_deadline_is_over_when_it_is_over_though_a_node_failed_before() -> None:
+    runtime = {"job": {"activeDeadlineSeconds": 60}}
+    world = build_running(runtime=runtime).after(30).exit("node-0", 1).step().after(30).step()
+    ended = world.jobs[0]["status"]["conditions"][0]
+    assert (ended["reason"], ended["lastTransitionTime"]) == ("DeadlineExceeded", "2026-01-02T03:05:05.000000Z")
+
+
 def test_a_suspended_job_s_own_deadline_begins_anew() -> None:
     world = build_running(runtime={"job": {"activeDeadlineSeconds": 60}}).after(50).edit(suspend=True).settle()
     world = world.exit("node-0", 143).exit("node-1", 143).settle().after(50).edit(suspend=False).settle()

@@ -10,6 +10,8 @@ from trainlet.planning.pods import get_pod_name
 from trainlet.planning.records import PodRecord
 from trainlet.planning.slots import Slot
 
+DEADLINE_EXCEEDED = "DeadlineExceeded"
+
 #: Type, reason and message of an end.
 End = tuple[str, str, str]
 
@@ -17,7 +19,7 @@ End = tuple[str, str, str]
 def judge_end(job: BatchJob, now: datetime) -> BatchJob:
     """Return an unfinished Job with its end, if it has come to one."""
     end = next((found for rule in _RULES if (found := rule(job, now)) is not None), None)
-    return job if end is None else job.end(*end, _get_end_time(job, end[0], now))
+    return job if end is None else job.end(*end, _get_end_time(job, end, now))
 
 
 def get_deadline(job: BatchJob) -> datetime | None:
@@ -71,7 +73,7 @@ def _exceed_deadline(job: BatchJob, now: datetime) -> End | None:
     deadline = get_deadline(job)
     if deadline is None or now < deadline:
         return None
-    return FAILED, "DeadlineExceeded", "Job was active longer than specified deadline"
+    return FAILED, DEADLINE_EXCEEDED, "Job was active longer than specified deadline"
 
 
 def _fail_indexes(job: BatchJob, now: datetime) -> End | None:  # noqa: ARG001 - the shape of a rule
@@ -106,8 +108,11 @@ def _pairs(job: BatchJob) -> Iterator[tuple[Slot, PodRecord]]:
     return zip(job.slots, job.pods, strict=True)
 
 
-def _get_end_time(job: BatchJob, type: str, now: datetime) -> datetime:
+def _get_end_time(job: BatchJob, end: End, now: datetime) -> datetime:
     """Return when the pod ended that decided it, as the operator may have been away; a deadline is seen now."""
+    type, reason, _ = end
+    if reason == DEADLINE_EXCEEDED:
+        return now
     ends = [pod.termination for pod in job.pods if pod.termination is not None]
-    times = [end.finished_at for end in ends if end.succeeded == (type == COMPLETE)]
+    times = [each.finished_at for each in ends if each.succeeded == (type == COMPLETE)]
     return max(times, default=now)
