@@ -5,13 +5,13 @@ BIN := .venv/bin
 RUNTIME := .venv/.runtime
 DEV := .venv/.dev
 ENGINES := .cache/engines/env
-# Engine tests in one process, all others in what else there is.
-SIDE_BY_SIDE := -n 2 --dist loadscope
+# The tests of each engine in a process of its own, all others in whichever is free.
+SIDE_BY_SIDE := -n 3 --dist loadscope
 FAST_TESTS := tests/unit tests/cases tests/test_architecture.py
 LOAD_ENGINES = while IFS= read -r line; do export "$$line"; done <$(ENGINES)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check install engines images crds lint format bench clean
+.PHONY: help demo test soak check install engines images crds lint format bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' Makefile
@@ -20,7 +20,11 @@ demo: $(RUNTIME) ## train on two nodes, live; needs no engine and no image
 	@$(BIN)/trainlet demo $(ARGS)
 
 test: install engines images ## set everything up, then run every test
-	@$(LOAD_ENGINES); exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+	@$(LOAD_ENGINES); $(BIN)/python tests/engines/sweep.py; exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) $(ARGS)
+
+soak: install engines images ## the same with all that takes hours
+	@$(LOAD_ENGINES); export TRAINLET_SOAK=1 TRAINLET_LONG=1; $(BIN)/python tests/engines/sweep.py; \
+	exec $(BIN)/python -m pytest $(SIDE_BY_SIDE) --timeout 7200 $(ARGS)
 
 check: lint ## format, lint, types, layers and the fast tests
 	$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not engine" $(FAST_TESTS) $(ARGS)
@@ -48,7 +52,7 @@ crds: install ## write crds/ again
 
 bench: install engines images ## measure what README claims
 	$(BIN)/python bench/validate.py
-	@$(LOAD_ENGINES); exec $(BIN)/python bench/run.py $(ARGS)
+	@$(LOAD_ENGINES); exec $(BIN)/python bench/speed.py $(ARGS)
 
 clean: ## remove all that was made here; engines, their images and users stay
 	rm -rf .venv .cache dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -62,5 +66,5 @@ $(RUNTIME): pyproject.toml scripts/make_venv.py
 
 $(DEV): $(RUNTIME) # --group came with pip 25.1
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --group dev --group crds --group sdk
+	$(BIN)/python -m pip install --quiet --group dev --group crds --group sdk --group clients
 	@touch $@

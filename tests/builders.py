@@ -33,6 +33,7 @@ def build_runtime(
     job: JSON | None = None,
     ml_policy: JSON | None = None,
     more_jobs: list[JSON] | None = None,
+    more_containers: list[JSON] | None = None,
     jobset: JSON | None = None,
 ) -> JSON:
     """Return a ClusterTrainingRuntime with one trainer job, the torch policy unless another is given."""
@@ -45,7 +46,10 @@ def build_runtime(
                 "template": {
                     "spec": {
                         **(pod or {}),
-                        "containers": [{"name": "node", "image": "image:1", **(container or {})}],
+                        "containers": [
+                            {"name": "node", "image": "image:1", **(container or {})},
+                            *(more_containers or []),
+                        ],
                     }
                 },
             },

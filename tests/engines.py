@@ -28,6 +28,8 @@ class EngineKind:
     name: str
     variable: str
     can: frozenset[str]
+    #: Engines of one machine do not look at each other's networks, tests of several run at once, and users have jobs.
+    pool: str = "10.213.0.0/16"
 
     @property
     def runtime(self) -> str:
@@ -40,10 +42,13 @@ KINDS = {
     kind.name: kind
     for kind in (
         EngineKind(
-            "docker", "TRAINLET_TEST_DOCKER", _CONTAINERS | {"limits", "oom", "network-events", "loses-networks"}
+            "docker",
+            "TRAINLET_TEST_DOCKER",
+            _CONTAINERS | {"limits", "oom", "network-events", "loses-networks"},
+            "10.216.0.0/16",
         ),
-        EngineKind("podman", "TRAINLET_TEST_PODMAN", _CONTAINERS | {"limits"}),
-        EngineKind("podman-rootless", "TRAINLET_TEST_PODMAN_ROOTLESS", _CONTAINERS),
+        EngineKind("podman", "TRAINLET_TEST_PODMAN", _CONTAINERS | {"limits"}, "10.214.0.0/16"),
+        EngineKind("podman-rootless", "TRAINLET_TEST_PODMAN_ROOTLESS", _CONTAINERS | {"owner-ids"}, "10.215.0.0/16"),
         EngineKind("process", "", frozenset()),
     )
 }

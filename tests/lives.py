@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
 
 from hypothesis import strategies as st
@@ -19,15 +20,18 @@ from trainlet.kube.meta import JSON
 from trainlet.planning import labels
 from trainlet.planning.jobs import COMPLETE, FAILED, BatchJob, JobEnd, JobRecord
 from trainlet.planning.jobs import build_job as build_batch_job
-from trainlet.planning.observed import ContainerState, ImageState, Observed, ObservedContainer, ObservedImage
+from trainlet.planning.observed import ContainerState, ImageState, ObservedContainer, ObservedImage, ObservedVolume
 from trainlet.planning.options import Options
 from trainlet.planning.plan import Action
 from trainlet.planning.pods import build_pod
+from trainlet.planning.probes import Health
 from trainlet.planning.reconcile import conclude
-from trainlet.planning.records import PodRecord, Termination, read_record
-from trainlet.planning.slots import Slot
+from trainlet.planning.records import ContainerRecord, PodRecord, Termination, build_record, read_record
+from trainlet.planning.slots import Member, Role, Slot
+from trainlet.planning.specs import ContainerSpec
 from trainlet.planning.status import is_finished
-from worlds import IMAGE, World, build_network, build_running
+from trainlet.planning.volumes import build_volumes
+from worlds import IMAGE, PRESENT, SANDBOX_IMAGE, World, build_network, build_running
 
 LONG = os.environ.get("TRAINLET_LONG") == "1"
 CONDITIONS = {
@@ -47,12 +51,30 @@ OFTEN = RARELY.map(lambda is_rare: not is_rare)
 # What a runtime may say
 
 EXIT_42 = {"onExitCodes": {"operator": "In", "values": [42]}}
+KILLED = {"onExitCodes": {"operator": "In", "values": [137]}}
 DISRUPTED = {"onPodConditions": [{"type": "DisruptionTarget"}]}
 POD_RULES = st.fixed_dictionaries({"action": st.sampled_from(["FailJob", "Ignore", "Count"])}).flatmap(
     lambda rule: st.sampled_from([{**rule, **EXIT_42}, {**rule, **DISRUPTED}])
 )
-INDEX_RULES = POD_RULES | st.just({"action": "FailIndex", **EXIT_42})
+INDEX_RULES = POD_RULES | st.sampled_from([{"action": "FailIndex", **rule} for rule in (EXIT_42, KILLED)])
 DEADLINES = st.fixed_dictionaries({"activeDeadlineSeconds": st.integers(20, 100)})
+#: The init containers of a pod in their order, and the main ones beside the first.
+Company = tuple[tuple[str, ...], tuple[str, ...]]
+COMPANIES: list[Company] = [
+    (("init",), ()),
+    (("sidecar",), ()),
+    (("first-init", "sidecar", "init"), ()),
+    ((), ("helper",)),
+    (("init", "sidecar"), ("helper",)),
+]
+#: Most pods are of one container.
+MOST: list[Company] = [*[((), ())] * 5, *COMPANIES]
+#: What probes may say of a container; one that is not alive has begun before.
+HEALTHS = st.one_of(
+    st.builds(Health, st.booleans(), st.just(False)),
+    st.just(Health(started=True, ready=True)),
+    st.just(Health(started=True, alive=False, message="Liveness probe failed")),
+)
 PROBES = st.fixed_dictionaries({"tcpSocket": st.just({"port": PORT}), "initialDelaySeconds": st.sampled_from([0, 5])})
 
 
@@ -77,16 +99,35 @@ def _rules(rules: st.SearchStrategy[JSON]) -> st.SearchStrategy[JSON]:
 
 
 @st.composite
-def draw_replicated_jobs(draw: Any, name: str, before: list[str]) -> JSON:
+def draw_pods(draw: Any, container: JSON, companies: list[Company]) -> JSON:
+    """Return the containers and volumes of a pod: one container alone, or with others before it and beside it."""
+    inits, others = draw(st.sampled_from(companies))
+    containers = [container, *({"name": name, "image": IMAGE} for name in others)]
+    first = [{"name": name, "image": IMAGE} for name in inits]
+    for sidecar in (each for each in first if each["name"] == "sidecar"):
+        sidecar["restartPolicy"] = "Always"
+    volumes = draw(st.sampled_from([{}, {}, {"scratch": {}}, {"memory": {"medium": "Memory"}}]))
+    for each in (*first, *containers):
+        names = [*volumes] if draw(OFTEN) else []
+        each["volumeMounts"] = [{"name": name, "mountPath": f"/{name}"} for name in names]
+    if draw(st.booleans()):
+        container["volumeMounts"].append({"name": "data", "mountPath": "/data"})
+    pod: JSON = {"initContainers": first} if first else {}
+    if volumes:
+        pod["volumes"] = [{"name": name, "emptyDir": source} for name, source in volumes.items()]
+    return {**pod, "containers": containers}
+
+
+@st.composite
+def draw_replicated_jobs(draw: Any, name: str, before: list[str], companies: list[Company]) -> JSON:
     """Return a replicated job; `before` names those that it may depend on."""
     container: JSON = {"name": name, "image": IMAGE}
     if draw(RARELY):
         container["readinessProbe"] = draw(PROBES)
-    if draw(st.booleans()):
-        container["volumeMounts"] = [{"name": "data", "mountPath": "/data"}]
-    spec = draw(draw_job_specs())
-    pod = {"restartPolicy": spec.pop("restartPolicy", "OnFailure"), "terminationGracePeriodSeconds": 20}
-    rjob = build_replicated_job(name, container, ancestor="trainer" if name == "node" else None, **pod)
+    pod, spec = draw(draw_pods(container, companies)), draw(draw_job_specs())
+    pod |= {"restartPolicy": spec.pop("restartPolicy", "OnFailure"), "terminationGracePeriodSeconds": 20}
+    containers, ancestor = pod.pop("containers"), "trainer" if name == "node" else None
+    rjob = build_replicated_job(name, *containers, ancestor=ancestor, **pod)
     rjob = put(rjob, ("template", "spec"), {**rjob["template"]["spec"], **spec})
     if name != "node":
         rjob["replicas"] = draw(st.sampled_from([1, 1, 2]))
@@ -98,17 +139,19 @@ def draw_replicated_jobs(draw: Any, name: str, before: list[str]) -> JSON:
     return rjob
 
 
+NAMES = [["node"], ["node"], ["first", "node"], ["node", "last"], ["first", "second", "node"]]
+
+
 @st.composite
-def draw_runtimes(draw: Any) -> JSON:
+def draw_runtimes(draw: Any, choices: list[list[str]] = NAMES, companies: list[Company] = MOST) -> JSON:
     """Return a runtime of one to three replicated jobs, of which one is the trainer's."""
-    names = draw(
-        st.sampled_from([["node"], ["node"], ["first", "node"], ["node", "last"], ["first", "second", "node"]])
-    )
+    names = draw(st.sampled_from(choices))
     rjobs: list[JSON] = []
     for name in names:
-        rjobs.append(draw(draw_replicated_jobs(name, [rjob["name"] for rjob in rjobs])))
+        rjobs.append(draw(draw_replicated_jobs(name, [rjob["name"] for rjob in rjobs], companies)))
     spec: JSON = {"replicatedJobs": rjobs, **draw(draw_policies(names))}
-    if any(find(rjob, "template", "spec", "template", "spec", "containers", 0, "volumeMounts") for rjob in rjobs):
+    mounts = [find(rjob, "template", "spec", "template", "spec", "containers", 0, "volumeMounts") for rjob in rjobs]
+    if any(mount["name"] == "data" for each in mounts for mount in each):
         when = {"whenDeleted": draw(st.sampled_from(["Delete", "Retain"]))}
         spec["volumeClaimPolicies"] = [{"templates": [{"metadata": {"name": "data"}}], "retentionPolicy": when}]
     return put(build_runtime(), ("spec", "template", "spec"), spec)
@@ -155,6 +198,7 @@ OPTIONS = st.builds(
     Options,
     auto_remove=st.booleans(),
     pull_policy=st.sampled_from(["IfNotPresent", "IfNotPresent", "Always", "Never"]),
+    sandbox_image=st.sampled_from(["", SANDBOX_IMAGE, SANDBOX_IMAGE]),
 )
 
 
@@ -202,36 +246,66 @@ def draw_job_records(draw: Any, restarts: int) -> JobRecord:
 
 
 @st.composite
-def draw_records(draw: Any, restarts: int) -> PodRecord:
-    """Return what may be remembered of a slot."""
-    attempt, end = draw(COUNTS), draw(st.none() | TERMINATIONS)
-    failed = end is not None and end.counted and end.exit_code != 0
-    failures = draw(st.integers(int(failed), attempt + int(failed)))
-    started_at = draw(st.none() | MOMENTS)
-    return PodRecord(
-        created_at=draw(MOMENTS),
-        restart=draw(st.integers(max(0, restarts - 1), restarts)),
+def draw_container_records(draw: Any, role: Role) -> ContainerRecord:
+    """Return what may be remembered of a container."""
+    attempt, end, started_at = draw(COUNTS), draw(st.none() | TERMINATIONS), draw(st.none() | MOMENTS)
+    is_up = started_at is not None and end is None
+    stopping_since = draw(st.none() | MOMENTS) if is_up else None
+    return ContainerRecord(
+        role,
         attempt=attempt,
-        failures=failures,
         started_at=started_at,
-        ready=started_at is not None and end is None and draw(st.booleans()),
-        stopping_since=draw(st.none() | MOMENTS),
-        asked=draw(st.booleans()),
-        given_up=failed and draw(RARELY),
+        started=is_up and draw(OFTEN),
+        ready=is_up and draw(st.booleans()),
+        stopping_since=stopping_since,
+        asked=stopping_since is not None and draw(st.booleans()),
         termination=end,
-        previous=draw(TERMINATIONS) if failures > failed else None,
+        previous=draw(TERMINATIONS) if attempt and draw(st.booleans()) else None,
     )
 
 
 @st.composite
-def draw_containers(draw: Any, world: World, slot: Slot, restart: int) -> ObservedContainer:
-    """Return a container of a slot, in any state."""
-    record = PodRecord(NOW, attempt=draw(COUNTS), restart=restart)
-    spec = world.spec(slot.step, record)
+def draw_records(draw: Any, slot: Slot, restarts: int) -> PodRecord:
+    """Return what may be remembered of a slot."""
+    containers = {member.name: draw(draw_container_records(member.role)) for member in slot.members}
+    if slot.makes_new_pods:
+        attempt = containers[slot.container.name].attempt
+        containers = {name: replace(record, attempt=attempt) for name, record in containers.items()}
+    elif slot.has_sandbox:
+        containers[labels.SANDBOX] = replace(containers[labels.SANDBOX], attempt=0)
+    failed = sum(record.has_failed for record in containers.values())
+    highest = failed + sum(record.attempt for record in containers.values())
+    return PodRecord(
+        created_at=draw(MOMENTS),
+        restart=draw(st.integers(max(0, restarts - 1), restarts)),
+        failures=draw(st.integers(failed, highest)),
+        given_up=failed > 0 and draw(RARELY),
+        containers=containers,
+    )
+
+
+@st.composite
+def draw_pod_numbers(draw: Any, slot: Slot, restart: int) -> PodRecord:
+    """Return a pod of which containers may be seen: where it is replaced as a whole, all are of one attempt.
+
+    Where they are started again one by one, none is of a pod that an operator did not live to write down.
+    """
+    fresh, attempt = build_record(slot, NOW, restart), draw(COUNTS)
+    attempts = {m.name: attempt if slot.makes_new_pods else draw(COUNTS) for m in slot.members}
+    if not slot.makes_new_pods:
+        attempts[labels.SANDBOX] = 0
+    containers = {name: replace(each, attempt=attempts[name]) for name, each in fresh.containers.items()}
+    return replace(fresh, containers=containers)
+
+
+@st.composite
+def draw_containers(draw: Any, world: World, member: Member, slot: Slot, record: PodRecord) -> tuple[World, str]:
+    """Return the world with a container of a pod in any state, the volumes that it mounts, and the container's id."""
+    spec = world.spec(slot.step, record, member.name)
     state = draw(st.sampled_from(ContainerState))
     is_exited, was_started = state is ContainerState.EXITED, state is not ContainerState.CREATED
     drift = {labels.SPEC_HASH: "another"} if draw(RARELY) else {}
-    return ObservedContainer(
+    container = ObservedContainer(
         id=f"id-{spec.name}",
         name=spec.name,
         labels={**spec.labels, **drift},
@@ -239,35 +313,56 @@ def draw_containers(draw: Any, world: World, slot: Slot, restart: int) -> Observ
         exit_code=draw(CODES) if is_exited else None,
         started_at=draw(MOMENTS) if was_started else None,
         finished_at=draw(MOMENTS) if is_exited else None,
-        networks=frozenset(() if draw(RARELY) else {spec.network}),
+        networks=frozenset(() if draw(RARELY) else {spec.network} - {""}),
         disrupted=is_exited and draw(RARELY),
     )
+    return keep_volumes(world.see(container), container, spec, slot, member, record), container.id
+
+
+def keep_volumes(
+    world: World, container: ObservedContainer, spec: ContainerSpec, slot: Slot, member: Member, record: PodRecord
+) -> World:
+    """Return the world with the volumes of a container, which no engine removes while it is there."""
+    scene = world.look()
+    site = scene.build_site(scene.network or build_network())
+    specs = build_volumes(site.build_pod(slot, record, member), member)
+    kept = {each.name for each in specs if labels.OWNER_UID not in each.labels}
+    own = {each.name: ObservedVolume(each.name, each.labels) for each in specs if each.name not in kept}
+    volumes = {**own, **{volume.name: volume for volume in world.observed.volumes}}
+    world = replace(world, observed=replace(world.observed, volumes=tuple(volumes.values())))
+    made_of = {**world.made_of, container.id: spec}
+    return replace(world, kept_volumes=world.kept_volumes | kept, made_of=made_of)
 
 
 @st.composite
 def draw_worlds(draw: Any) -> World:
-    """Return any situation: every slot with or without a record, with or without a container."""
+    """Return any situation: every slot with or without a record, with or without containers."""
     world = draw(draw_jobs())
     world = draw(draw_gangs(world)) if draw(st.booleans()) else world
     restarts = get_restarts(world)
-    pods, containers, listening = [], [], {}
+    pods, health = [], {}
     networks = (build_network(),) if draw(st.booleans()) else ()
+    images = {IMAGE: draw(IMAGES), SANDBOX_IMAGE: PRESENT}
     for slot in world.look().slots:
         # A pod is written down when its container is there, and is made when those of earlier restarts are gone.
         newest = draw(st.integers(max(0, restarts - 1), restarts))
         if draw(st.booleans()):
-            record = draw(draw_records(restarts))
+            record = draw(draw_records(slot, restarts))
             newest = max(newest, record.restart)
             pods.append(build_pod(world.look().job, slot, record, None))
-        if draw(st.booleans()):
-            container = draw(draw_containers(world, slot, newest))
-            containers.append(container)
-            if draw(OFTEN):
-                listening[container.id] = frozenset({PORT} if draw(st.booleans()) else ())
+        pod = draw(draw_pod_numbers(slot, newest))
+        drawn = len(world.observed.containers)
+        for member in sorted(slot.members, key=lambda member: member.role is Role.SIDECAR):
+            # By itself a sidecar does not tell of which pod it is.
+            is_known = member.role is not Role.SIDECAR or len(world.observed.containers) > drawn
+            if is_known and draw(st.booleans()):
+                world, id = draw(draw_containers(world, member, slot, pod))
+                if draw(OFTEN):
+                    health[id] = draw(HEALTHS)
     if draw(RARELY):
         known = {labels.POD: "mnist-node-0-99"}
-        containers.append(ObservedContainer("id-stray", "mnist-stray", known, ContainerState.RUNNING))
-    observed = Observed(tuple(containers), networks, listening=listening, images={IMAGE: draw(IMAGES)})
+        world = world.see(ObservedContainer("id-stray", "mnist-stray", known, ContainerState.RUNNING))
+    observed = replace(world.observed, networks=networks, health=health, images=images)
     return replace(world, pods=tuple(pods), observed=observed)
 
 
@@ -285,16 +380,21 @@ class Happening:
 
     def happen(self, world: World) -> World:
         """Return the world after it; what cannot happen does not."""
-        there = find_steps(world) if self.what == "lose" else find_running(world)
+        there = find_places(world) if self.what == "lose" else find_running(world)
+        killed = [place for place in find_places(world) if world.container(place).exit_code == 137]
         match self.what:
             case "exit" if there:
                 return world.exit(there[self.node % len(there)], self.number)
             case "lose" if there:
                 return world.lose(there[self.node % len(there)])
             case "listen" if there:
-                return listen(world, there[self.node % len(there)], frozenset({PORT} if self.number else ()))
+                return feel(world, there[self.node % len(there)], Health(started=True, ready=bool(self.number)))
+            case "learn of a disruption" if killed:
+                return world.change(killed[self.node % len(killed)], disrupted=True)
             case "end what was asked to":
                 return end_asked(world)
+            case "initialize":
+                return initialize(world)
             case "lose network":
                 return world.lose_network()
             case "suspend":
@@ -317,44 +417,79 @@ HAPPENINGS = st.one_of(
     st.builds(Happening, st.just("exit"), PLACES, CODES, PASSES),
     st.builds(Happening, st.just("exit"), PLACES, st.just(1), PASSES),
     st.builds(Happening, st.just("exit"), PLACES, st.just(1), PASSES),
-    st.builds(Happening, st.just("lose"), PLACES, passes=PASSES),
+    st.builds(Happening, st.sampled_from(["lose", "learn of a disruption"]), PLACES, passes=PASSES),
     st.builds(Happening, st.just("listen"), PLACES, st.integers(0, 1), PASSES),
     st.builds(Happening, st.just("wait"), number=st.sampled_from([1, 2, 5, 30, 700]), passes=PASSES),
     st.builds(Happening, st.just("suspend"), number=st.integers(0, 1), passes=PASSES),
     st.builds(Happening, st.just("end what was asked to"), passes=st.just(4)),
     st.builds(Happening, st.just("end what was asked to"), passes=st.just(4)),
+    st.builds(Happening, st.just("initialize"), passes=st.just(4)),
     st.builds(Happening, st.just("crash"), PLACES, st.integers(0, 7), PASSES),
     st.builds(Happening, st.sampled_from(["lose network", "image", "pass", "pass", "delete"])),
 )
 
 
 @st.composite
-def draw_healthy(draw: Any) -> World:
+def draw_healthy(draw: Any, runtimes: st.SearchStrategy[JSON]) -> World:
     """Return a job as most are: of any shape, with all that may begin begun."""
     spec = {"trainer": {"numNodes": draw(NODES)}, "suspend": False}
-    return World(build_job(**spec), draw(draw_runtimes()), Options(auto_remove=draw(st.booleans()))).settle(20)
+    options = Options(auto_remove=draw(st.booleans()), sandbox_image=draw(st.sampled_from(["", *[SANDBOX_IMAGE] * 3])))
+    world = World(build_job(**spec), draw(runtimes), options).settle(40)
+    return initialize(world) if draw(st.booleans()) else world
 
 
 SIMPLE = st.builds(
     lambda nodes, limit: build_running(nodes, suspend=False, runtime={"job": {"backoffLimit": limit}}), COUNTS, COUNTS
 )
 WORLDS = draw_worlds()
-HEALTHY = draw_healthy()
-Life = tuple[World, list[Happening]]
+HEALTHY = draw_healthy(draw_runtimes())
+#: Jobs whose pods have several containers, from their beginning.
+CROWDED = draw_healthy(draw_runtimes([["node"], ["first", "node"]], COMPANIES))
+
+
+@dataclass(frozen=True)
+class Life:
+    """A situation and what happens after it; looked at often and lived once."""
+
+    world: World
+    happenings: list[Happening]
+
+    @cached_property
+    def passes(self) -> list[tuple[World, World]]:
+        """The world before and after each pass."""
+        passes, world = [], self.world
+        for happening in [Happening("pass"), *self.happenings]:
+            world = happening.happen(world)
+            for _ in range(happening.passes):
+                after = world.step()
+                passes.append((world, after))
+                world = after
+        return passes
+
+    @property
+    def last(self) -> World:
+        """The world after the last pass."""
+        return self.passes[-1][1]
+
+    @cached_property
+    def rest(self) -> World:
+        """The world at rest at the time of the last pass."""
+        return self.last.settle(40)
+
+    @cached_property
+    def end(self) -> World:
+        """The world at rest after all that was asked to end has ended."""
+        return end_all(self.rest)
+
+
+def live(life: Life) -> list[tuple[World, World]]:
+    """Return the world before and after each pass of a life."""
+    return life.passes
+
+
 #: Most lives begin as lives do: with all nodes running.
-EXAMPLES = 1000 if LONG else 30
-LIVES = st.tuples(WORLDS | HEALTHY | HEALTHY | SIMPLE, st.lists(HAPPENINGS, min_size=4, max_size=16))
-
-
-def live(life: Life) -> Iterator[tuple[World, World]]:
-    """Yield the world before and after each pass of a life."""
-    world, happenings = life
-    for happening in [Happening("pass"), *happenings]:
-        world = happening.happen(world)
-        for _ in range(happening.passes):
-            after = world.step()
-            yield world, after
-            world = after
+LIVES = st.builds(Life, WORLDS | HEALTHY | HEALTHY | SIMPLE, st.lists(HAPPENINGS, min_size=2, max_size=16))
+CROWDED_LIVES = st.builds(Life, CROWDED, st.lists(HAPPENINGS, min_size=2, max_size=16))
 
 
 def follow(world: World) -> Iterator[tuple[World, Action]]:
@@ -387,40 +522,68 @@ def forget(world: World, parts: Iterable[str]) -> World:
     return replace(world, **{field: value for part in parts for field, value in lost[part].items()})
 
 
-def listen(world: World, step: str, ports: frozenset[int]) -> World:
-    """Return the world in which the container of a step listens on these ports."""
-    listening = {**world.observed.listening, world.container(step).id: ports}
-    return replace(world, observed=replace(world.observed, listening=listening))
+def feel(world: World, step: str, health: Health) -> World:
+    """Return the world in which the probes of a step's container say this of it."""
+    known = {**world.observed.health, world.container(step).id: health}
+    return replace(world, observed=replace(world.observed, health=known))
 
 
 def end_asked(world: World) -> World:
     """Return the world in which what was asked to end has ended."""
     records = read_records(world)
-    for step in find_steps(world):
-        container = world.container(step)
+    for place in find_running(world):
+        container = world.container(place)
         record = records.get(container.pod)
-        if record is not None and record.asked and container.state is ContainerState.RUNNING:
-            world = world.exit(step, 143)
+        if record is not None and record.containers[container.container].asked:
+            world = world.exit(place, 143)
+    return world
+
+
+def end_all(world: World) -> World:
+    """Return the world at rest after all that was asked to end has ended."""
+    for _ in range(12):
+        rest = world.settle(40)
+        world = end_asked(rest)
+        if world is rest:
+            return rest
+    raise AssertionError("what was asked to end goes on and on")
+
+
+def initialize(world: World) -> World:
+    """Return the world after all init containers that run, or that come after them, did their work."""
+    while places := find_running(world, Role.INIT):
+        for place in places:
+            world = world.exit(place, 0)
+        world = world.settle(40)
     return world
 
 
 # Looking
 
 
-def find_steps(world: World) -> list[str]:
-    """Return the steps that have a container."""
+def find_places(world: World, *roles: Role) -> list[str]:
+    """Return the places that have a container, in the order in which they begin; all roles if none is said."""
     names = {c.name for c in world.observed.containers}
-    return [slot.step for slot in world.look().slots if slot.container_name in names]
+    members = [
+        (slot, member) for slot in world.look().slots for member in slot.members if member.container_name in names
+    ]
+    return [f"{slot.step}_{each.name}" for slot, each in members if not roles or each.role in roles]
 
 
-def find_running(world: World) -> list[str]:
-    """Return the steps that run."""
-    return [step for step in find_steps(world) if world.container(step).state is ContainerState.RUNNING]
+def find_running(world: World, *roles: Role) -> list[str]:
+    """Return the places that run."""
+    return [p for p in find_places(world, *roles) if world.container(p).state is ContainerState.RUNNING]
 
 
 def read_records(world: World) -> dict[str, PodRecord]:
     """Return what is written of each slot, by host name."""
-    return {pod["spec"]["hostname"]: read_record(pod) for pod in world.pods}
+    slots = {slot.hostname: slot for slot in world.look().slots}
+    return {name: read_record(slots[name], pod) for pod in world.pods if (name := pod["spec"]["hostname"])}
+
+
+def get_number(record: PodRecord) -> tuple[int, int]:
+    """Return which start of its slot a record is of."""
+    return record.restart, record.attempt
 
 
 def get_restarts(world: World) -> int:

@@ -2,29 +2,34 @@
 
 Containers run nothing: one runs until a script lets it exit. It does not pull layers, resolve names, rotate logs,
 enforce limits, make mounts or files, nor answer late; SIGTERM ends a container at once with `stop_code`, unless it is
-`stubborn`, and it listens on the ports that the script says. Of the calls' failures it knows two: the call was
-refused, and the call was done but its answer was lost. One thing real engines cannot do: `kill_operator` ends the
-program that calls it, at a chosen call, before or after its effect.
+`stubborn`. It listens on the ports that the script says, and commands in it end with the code that the script says. Of
+the calls' failures it knows two: the call was refused, and the call was done but its answer was lost. One thing real
+engines cannot do: `kill_operator` ends the program that calls it, at a chosen call, before or after its effect.
 """
 
 import functools
 import itertools
+import socket
+import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from ipaddress import IPv4Network
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
+import deaths
 from trainlet.engine.base import (
     EngineEvent,
     EngineFacts,
     EngineUnavailable,
+    ExecResult,
     ImageMissing,
     LogLine,
     NameTaken,
+    OutOfReach,
     Owner,
     PullFailed,
     PullProgress,
@@ -34,7 +39,15 @@ from trainlet.engine.base import (
 from trainlet.engine.owners import is_same_volume, read_owners
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
-from trainlet.planning.observed import ContainerState, Observed, ObservedContainer, ObservedNetwork, ObservedVolume
+from trainlet.planning.observed import (
+    ContainerState,
+    ImageFacts,
+    Observed,
+    ObservedContainer,
+    ObservedNetwork,
+    ObservedVolume,
+)
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _GATE_SECONDS = 20.0
@@ -52,6 +65,7 @@ class Started:
 
     owner: str
     pod: str
+    container: str
     restart: int
     attempt: int
 
@@ -83,12 +97,18 @@ class ScriptedEngine:
         self._networks: dict[str, ObservedNetwork] = {}
         self._volumes: dict[str, ObservedVolume] = {}
         self._ports: dict[str, frozenset[int]] = {}
+        self._answers: dict[str, int] = {}
+        self._gates: dict[str, threading.Event] = {}
+        self.commands: list[str] = []
         self._events: SimpleQueue[EngineEvent | None] = SimpleQueue()
         self._refusals: Counter[str] = Counter()
         self._lost_answers: Counter[str] = Counter()
         self._fate: tuple[int, bool, BaseException] | None = None
         self.images: set[str] = set()
+        self.image_architecture = ""
         self.registry: set[str] = set()
+        self.login: Login | None = None
+        self.tried: list[Login | None] = []
         self.stubborn: set[str] = set()
         self.stop_code = 143
         self.is_down = False
@@ -107,16 +127,16 @@ class ScriptedEngine:
         return "1"
 
     def find_facts(self) -> EngineFacts:
-        return EngineFacts("scripted")
+        return EngineFacts("scripted", architecture="amd64")
 
     @_verb
-    def observe(self, owner_uid: str) -> Observed:
+    def observe(self, owner_uid: str, *, with_volumes: bool = True) -> Observed:
         def mine(thing: Thing) -> bool:
             return thing.labels.get(labels.OWNER_UID) == owner_uid
 
         containers = tuple(c for c in self.containers if mine(c))
         networks = tuple(n for n in self._networks.values() if mine(n))
-        return Observed(containers, networks, tuple(v for v in self._volumes.values() if mine(v)))
+        return Observed(containers, networks, tuple(v for v in self._volumes.values() if with_volumes and mine(v)))
 
     @_verb
     def find_owners(self, store: str) -> frozenset[Owner]:
@@ -124,16 +144,19 @@ class ScriptedEngine:
         return read_owners(thing.labels for thing in things if thing.labels.get(labels.STORE) == store)
 
     @_verb
-    def has_image(self, image: str) -> bool:
-        return image in self.images
+    def find_image(self, image: str) -> ImageFacts | None:
+        return ImageFacts(architecture=self.image_architecture) if image in self.images else None
 
-    def pull_image(self, image: str, progress: PullProgress) -> None:
+    def pull_image(self, image: str, progress: PullProgress, login: Login | None = None) -> None:
         """Not counted as a call, because it is another thread's: when it comes must not change what happens."""
         progress("half of it", 1 << 20, 2 << 20)
         assert self.pull_gate.wait(_GATE_SECONDS), "nobody opened the gate for pulls"
         with self._lock:
+            self.tried.append(login)
             if self.is_operator_dead or self.is_down or image not in self.registry:
                 raise PullFailed(f"no image {image}", remedy="push it")
+            if self.login not in (None, login):
+                raise PullFailed(f"image {image} is not for {login.username if login else 'nobody'}")
             self.images.add(image)
 
     @_verb
@@ -189,6 +212,22 @@ class ScriptedEngine:
             return frozenset()
         return self._ports.get(found[1].id, frozenset()) if self.tells_ports else None
 
+    def connect(self, id: str, address: str | None, port: int, timeout_seconds: float) -> socket.socket:  # noqa: ARG002
+        raise OutOfReach("nothing can be reached in memory")
+
+    def run_in_container(self, id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:  # noqa: ARG002
+        self.commands.append(id)
+        if id in self._gates:
+            assert self._gates[id].wait(_GATE_SECONDS), "nobody opened the gate for commands"
+        return self._end_command(id, command)
+
+    @_verb
+    def _end_command(self, id: str, command: Sequence[str]) -> ExecResult:
+        _, container = self._get(id)
+        if container.state is not ContainerState.RUNNING:
+            raise EngineError(f"container {container.name} does not run")
+        return ExecResult(self._answers.get(container.id, 0), " ".join(command))
+
     @_verb
     def create_container(self, spec: ContainerSpec) -> None:
         taken = self._find(spec.name)
@@ -199,8 +238,9 @@ class ScriptedEngine:
             return
         if spec.image not in self.images:
             raise ImageMissing(f"no image {spec.image}")
-        if not any(network.name == spec.network for network in self._networks.values()):
+        if spec.network and not any(network.name == spec.network for network in self._networks.values()):
             raise EngineError(f"no network {spec.network}")
+        self._check_joined(spec)
         for mount in spec.volumes:
             if mount.volume not in self._volumes:
                 raise EngineError(f"no volume {mount.volume}")
@@ -209,7 +249,7 @@ class ScriptedEngine:
             spec.name,
             dict(spec.labels),
             ContainerState.CREATED,
-            networks=frozenset({spec.network}),
+            networks=frozenset({spec.network} - {""}),
         )
         self._containers[container.id] = (spec, container)
         self._tell(container)
@@ -219,13 +259,16 @@ class ScriptedEngine:
         spec, container = self._get(id)
         if container.state is ContainerState.RUNNING:
             return
-        if not container.networks:
+        if spec.network and not container.networks:
             raise EngineError(f"network {spec.network} was not found")
-        if any(c.state is ContainerState.RUNNING and s.address == spec.address and s.network == spec.network
-               for s, c in self._containers.values()):  # fmt: skip
+        self._check_joined(spec)
+        place, pairs = (spec.network, spec.address), self._containers.values()
+        living = [(s.network, s.address) for s, c in pairs if c.state is ContainerState.RUNNING]
+        if spec.network and place in living:
             raise EngineError(f"address {spec.address} is in use")
         owner = container.labels[labels.OWNER_UID]
-        self.started.append(Started(owner, container.pod, container.restart, container.attempt))
+        number = (container.restart, container.attempt)
+        self.started.append(Started(owner, container.pod, container.container, *number))
         if spec.command and spec.command[0] == "no-such-command":
             self.counted_exits[(container.labels[labels.OWNER_UID], container.pod)] += 1
             raise StartFailed("no-such-command was not found", exit_code=127)
@@ -247,8 +290,10 @@ class ScriptedEngine:
     def remove_container(self, id: str) -> None:
         found = self._find(id)
         if found is not None:
-            del self._containers[found[1].id]
-            self._tell(found[1])
+            users = [c.name for spec, c in self._containers.values() if spec.joins == found[1].name]
+            if users:
+                raise EngineError(f"container {found[1].name} is joined by {', '.join(users)}")
+            self._drop(found[1])
 
     @_verb
     def _read_log(self, id: str) -> list[LogLine]:
@@ -287,9 +332,25 @@ class ScriptedEngine:
         [container] = [c for _, c in self._containers.values() if c.name == name]
         self._ports[container.id] = frozenset(ports)
 
+    def answer(self, name: str, code: int) -> None:
+        """Let whatever is run in a container end with this code, until it ends itself."""
+        [container] = [c for _, c in self._containers.values() if c.name == name]
+        self._answers[container.id] = code
+
+    def hold_commands(self, id: str) -> threading.Event:
+        """Let whatever is run in a container hang until the event that is returned is set."""
+        return self._gates.setdefault(id, threading.Event())
+
     def take_container(self, name: str) -> None:
         """Remove a container by hand."""
-        self.remove_container.__wrapped__(self, self._get(name)[1].id)  # type: ignore[attr-defined]
+        self._drop(self._get(name)[1])
+
+    def wipe(self) -> None:
+        """Remove everything that is ours by hand."""
+        for container in self.containers:
+            self._drop(container)
+        self._networks.clear()
+        self._volumes.clear()
 
     def take_network(self, name: str) -> None:
         """Remove a network by hand, from under its containers."""
@@ -386,6 +447,7 @@ class ScriptedEngine:
         if self.is_operator_dead:
             raise OperatorKilled
         self.calls += 1
+        sys.audit(deaths.CALL, verb)
         self._meet_fate(done=False)
         if self.is_down:
             raise EngineUnavailable("nothing answers", where=self.endpoint, remedy="start it")
@@ -413,6 +475,15 @@ class ScriptedEngine:
         if found is None:
             raise EngineError(f"no container {id}")
         return found
+
+    def _check_joined(self, spec: ContainerSpec) -> None:
+        joined = self._find(spec.joins)
+        if spec.joins and (joined is None or joined[1].state is not ContainerState.RUNNING):
+            raise EngineError(f"container {spec.joins}, which {spec.name} joins, does not run")
+
+    def _drop(self, container: ObservedContainer) -> None:
+        del self._containers[container.id]
+        self._tell(container)
 
     def _put(self, spec: ContainerSpec, container: ObservedContainer) -> None:
         self._containers[container.id] = (spec, container)

@@ -32,5 +32,5 @@ def tell(job: JSON, runtime: JSON) -> dict[str, Stance]:
 
 
 def put_under(start: str, stances: dict[str, Stance]) -> dict[str, Stance]:
-    """Return the stances with this before their paths."""
-    return {f"{start}.{path}": stance for path, stance in stances.items()}
+    """Return the stances with this before their paths; an empty one is the start itself."""
+    return {f"{start}.{path}" if path else start: stance for path, stance in stances.items()}

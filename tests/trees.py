@@ -39,10 +39,14 @@ class StillEngine:
 
 @dataclass
 class Tree:
-    """A machine made of files below `root`; the watched directory is `jobs` in it."""
+    """A machine made of files below `root`; the watched directory is `jobs` in it.
+
+    `replies` is what its engine's API says at each path.
+    """
 
     root: Path
     environ: dict[str, str] = field(default_factory=dict)
+    replies: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         (self.root / "jobs").mkdir()
@@ -56,14 +60,15 @@ class Tree:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
 
-    def install(self, name: str) -> None:
-        self.write(f"/usr/bin/{name}")
-        (self.root / "usr/bin" / name).chmod(0o755)
+    def install(self, name: str, text: str = "", mode: int = 0o755) -> None:
+        self.write(f"/usr/bin/{name}", text)
+        (self.root / "usr/bin" / name).chmod(mode)
 
     def look(self, engine: StillEngine | None = None, uid: int = 0, **fields: Any) -> Machine:
         environ = {"PATH": str(self.root / "usr/bin"), **self.environ}
         around = Surroundings(environ, self.root / "home", uid, "Linux", self.root / "state", self.root)
         settings = Settings(dir=self.root / "jobs", **fields.pop("settings", {}))
+        fields = {"fetch": lambda _runtime, _url, path: self.replies.get(path.partition("?")[0]), **fields}
         return Machine(settings, around, engine=engine, **fields)  # type: ignore[arg-type]
 
 

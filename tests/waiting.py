@@ -8,15 +8,16 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-_POLL_SECONDS = 0.02
 
+def wait_for(predicate: Callable[[], T], what: str, timeout_seconds: float = 10, *, poll_seconds: float = 0.02) -> T:
+    """Ask until the answer is true and return it. Raises AssertionError that names what was awaited.
 
-def wait_for(predicate: Callable[[], T], what: str, timeout_seconds: float = 10) -> T:
-    """Ask until the answer is true and return it. Raises AssertionError that names what was awaited."""
-    deadline = time.monotonic() + timeout_seconds
+    The time is a bound on hangs, as long as a quiet machine never needs; a busy one has three times as much.
+    """
+    deadline = time.monotonic() + 3 * timeout_seconds
     while not (answer := predicate()):
-        assert time.monotonic() < deadline, f"waited {timeout_seconds} s for {what}, last seen: {answer!r}"
-        time.sleep(_POLL_SECONDS)
+        assert time.monotonic() < deadline, f"waited {3 * timeout_seconds} s for {what}, last seen: {answer!r}"
+        time.sleep(poll_seconds)
     return answer
 
 

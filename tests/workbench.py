@@ -8,12 +8,11 @@ from typing import Any
 
 from engines import IMAGE, EngineKind
 from trainlet.engine.base import Engine, SubnetTaken
+from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
 from trainlet.planning.specs import ContainerSpec, NetworkSpec
 from waiting import wait_for
-
-_POOL = ip_network("10.213.0.0/16")
 
 
 @dataclass
@@ -55,12 +54,17 @@ class Bench:
 
     def make_network(self, name: str = "net") -> ObservedNetwork:
         """Make a network on a free subnet."""
-        subnets = list(_POOL.subnets(new_prefix=28))
+        subnets = list(ip_network(self.kind.pool).subnets(new_prefix=28))
         start = int(self.prefix, 16) % len(subnets)
         for subnet in subnets[start:] + subnets[:start]:
             try:
                 self.engine.create_network(self.network_spec(str(subnet), name))
             except SubnetTaken:
+                continue
+            except EngineError as error:
+                # Podman looks at all interfaces of the machine, of which one may go meanwhile; the program tries again.
+                if "no such network interface" not in str(error):
+                    raise
                 continue
             break
         return self.see_network(name)
@@ -127,7 +131,8 @@ class Bench:
         """Remove all that carries our store label."""
         for owner in self.engine.find_owners(self.store):
             seen = self.engine.observe(owner.uid)
-            for container in seen.containers:
+            # What others join goes last.
+            for container in sorted(seen.containers, key=lambda each: each.name == f"{self.prefix}-pod"):
                 self.engine.remove_container(container.id)
             for network in seen.networks:
                 self.engine.remove_network(network.id)

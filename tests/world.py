@@ -11,16 +11,21 @@ from pathlib import Path
 import yaml
 
 from engines import EngineKind, get_url, open_engine
+from operators import Operator
 from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
+from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from waiting import wait_for
 
+Running = subprocess.Popen[bytes] | Operator
 PYTHON_IMAGE = "localhost/trainlet-python:test"
 TORCH_IMAGE = "localhost/trainlet-torch:test"
 TRAINLET = Path(sys.executable).with_name("trainlet")
+#: The prefix with which an operator is started by its command, as its users do.
+COMMAND = ("env",)
 
 
 class World:
@@ -35,7 +40,7 @@ class World:
         self.log = directory / "operator.log"
         self.status = StatusDir(self.jobs / "status")
         self.engine: Engine = open_engine(kind, self._state_home / "trainlet" / "processes", self.url)
-        self._operators: list[subprocess.Popen[bytes]] = []
+        self._operators: list[Running] = []
 
     @property
     def _state_home(self) -> Path:
@@ -46,6 +51,9 @@ class World:
         """The environment of every program of this world."""
         cache = str(self.base / "cache")
         own = {"XDG_STATE_HOME": str(self._state_home), "XDG_CACHE_HOME": cache, "TRAINLET_DIR": str(self.jobs)}
+        # Tests run with the runtimes of this very tree, network or not.
+        own["TRAINLET_RUNTIME_SOURCE"] = "builtin"
+        own["TRAINLET_NETWORK_POOL"] = self.kind.pool
         return {**os.environ, **own}
 
     def engine_flags(self) -> list[str]:
@@ -55,15 +63,16 @@ class World:
 
     # The operator
 
-    def start(self, *flags: str, once: bool = False, prefix: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(self, *flags: str, once: bool = False, prefix: Sequence[str] = ()) -> Running:
         """Start the operator on the directory; `prefix` is put before its command."""
-        command = [*prefix, str(TRAINLET), "run", str(self.jobs), *self.engine_flags(), *flags]
+        words = ["run", str(self.jobs), *self.engine_flags(), *flags, *(["--once"] if once else [])]
+        self._operators.append(self._start_behind(prefix, words) if prefix else Operator(words, self.environ, self.log))
+        return self._operators[-1]
+
+    def _start_behind(self, prefix: Sequence[str], words: Sequence[str]) -> Running:
+        command = [*prefix, str(TRAINLET), *words]
         with self.log.open("ab") as log:
-            operator = subprocess.Popen(
-                command + (["--once"] if once else []), stdout=log, stderr=log, env=self.environ, start_new_session=True
-            )
-        self._operators.append(operator)
-        return operator
+            return subprocess.Popen(command, stdout=log, stderr=log, env=self.environ, start_new_session=True)
 
     def kill(self) -> None:
         """End the operator as a crash would."""
@@ -85,6 +94,13 @@ class World:
         temporary.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
         temporary.replace(path)
         return path
+
+    def drop_private(self, *documents: JSON, file: str) -> Path:
+        """Write a manifest for its owner's eyes only into the directory."""
+        path = self.jobs / f".{file}"
+        path.touch(mode=0o600)
+        path.write_text(yaml.safe_dump_all(documents), encoding="utf-8")
+        return path.rename(self.jobs / file)
 
     def workspace(self, name: str, namespace: str = "default") -> Path:
         """Make the job's workspace before the job, open to whoever the engine's containers run as."""
@@ -165,14 +181,20 @@ class World:
         """Run one of trainlet's verbs on the directory."""
         return self._run([str(TRAINLET), *arguments], timeout_seconds)
 
-    def client(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the engine's own command-line client, as a user would."""
+    def client(self, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the engine's own command-line client, as a user would, with this as its standard input."""
         flag = "--host" if self.kind.runtime == "docker" else "--url"
-        return self._run([self.kind.runtime, flag, self.url, *arguments], 60)
+        return self._run([self.kind.runtime, flag, self.url, *arguments], 60, given)
 
-    def _run(self, command: Sequence[str], timeout_seconds: float) -> subprocess.CompletedProcess[str]:
+    def _run(self, command: Sequence[str], timeout_seconds: float, given: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            command, env=self.environ, capture_output=True, text=True, timeout=timeout_seconds, check=False
+            command,
+            env=self.environ,
+            input=given,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
         )
 
     def _store_id(self) -> str:
@@ -194,7 +216,8 @@ class World:
         owners = self.engine.find_owners(self._store_id())
         with contextlib.suppress(EngineError):
             for seen in map(self.engine.observe, (owner.uid for owner in owners)):
-                for container in seen.containers:
+                # A sandbox is joined by the others of its pod, so it goes last.
+                for container in sorted(seen.containers, key=lambda each: each.container == labels.SANDBOX):
                     self.engine.remove_container(container.id)
                 for network in seen.networks:
                     self.engine.remove_network(network.id)

@@ -43,13 +43,14 @@ from trainlet.planning.plan import (
     render_plan,
 )
 from trainlet.planning.reconcile import Decision, Draft, conclude, reconcile
-from trainlet.planning.records import PodRecord, read_record
+from trainlet.planning.records import ContainerRecord, PodRecord, build_record, read_record
 from trainlet.planning.scene import Case, Scene, look
-from trainlet.planning.slots import Slot
+from trainlet.planning.slots import Member, Slot
 from trainlet.planning.specs import ContainerSpec
 
-IMAGE = "image:1"
+IMAGE, SANDBOX_IMAGE = "image:1", "pause:1"
 SUBNET = "10.213.0.0/29"
+_POD_FIELDS = frozenset({"created_at", "restart", "failures", "given_up"})
 PRESENT = ObservedImage(ImageState.PRESENT)
 
 
@@ -65,9 +66,10 @@ class World:
     report: JSON | None = None
     jobset: JSON | None = None
     jobs: tuple[JSON, ...] = ()
-    observed: Observed = field(default_factory=lambda: Observed(images={IMAGE: PRESENT}))
+    observed: Observed = field(default_factory=lambda: Observed(images={IMAGE: PRESENT, SANDBOX_IMAGE: PRESENT}))
     made: int = 0
     kept_volumes: frozenset[str] = frozenset()
+    made_of: Mapping[str, ContainerSpec] = field(default_factory=dict, compare=False, repr=False)
 
     # The core's own answers
 
@@ -172,10 +174,16 @@ class World:
 
     # Looking
 
-    def container(self, step: str) -> ObservedContainer:
-        """Return the container of a step."""
-        name = self.slot(step).container_name
+    def container(self, place: str) -> ObservedContainer:
+        """Return the container of a step that does its work, or another of its pod: `node-0_sidecar`."""
+        name = self.member(place).container_name
         return next(c for c in self.observed.containers if c.name == name)
+
+    def member(self, place: str) -> Member:
+        """Return one container of a step's pod."""
+        step, _, name = place.partition("_")
+        slot = self.slot(step)
+        return next(each for each in slot.members if each.name == (name or slot.container.name))
 
     def slot(self, step: str) -> Slot:
         """Return the slot of a step."""
@@ -184,13 +192,19 @@ class World:
     def record(self, step: str) -> PodRecord:
         """Return what is written of a step."""
         hostname = self.slot(step).hostname
-        return next(read_record(pod) for pod in self.pods if pod["spec"]["hostname"] == hostname)
+        slot = self.slot(step)
+        return next(read_record(slot, pod) for pod in self.pods if pod["spec"]["hostname"] == hostname)
 
-    def spec(self, step: str, record: PodRecord | None = None) -> ContainerSpec:
+    def part(self, step: str, container: str | None = None) -> ContainerRecord:
+        """Return what is written of one container of a step, by itself of the one that does its work."""
+        return self.record(step).containers[container or self.slot(step).container.name]
+
+    def spec(self, step: str, record: PodRecord | None = None, container: str | None = None) -> ContainerSpec:
         """Return the container that the step is to have."""
-        scene = self.look()
+        scene, slot = self.look(), self.slot(step)
         site = scene.build_site(scene.network or build_network())
-        return build_container(site, self.slot(step), record or PodRecord(self.now)).with_hash()
+        member = next(each for each in slot.members if each.name == (container or slot.container.name))
+        return build_container(site, slot, member, record or build_record(slot, self.now))
 
     @property
     def status(self) -> JSON:
@@ -230,7 +244,8 @@ class World:
                 volumes = (*observed.volumes, ObservedVolume(volume.name, volume.labels))
                 return replace(self, observed=replace(observed, volumes=volumes))
             case RemoveVolume(name=name):
-                assert not observed.containers, f"{name} is in use"
+                users = [c.name for c in observed.containers if name in self._list_mounted(c)]
+                assert not users, f"{name} is in use by {users}"
                 volumes = tuple(v for v in observed.volumes if v.name != name)
                 return replace(self, observed=replace(observed, volumes=volumes))
             case PullImage(image=image):
@@ -239,8 +254,15 @@ class World:
                 return self  # ours, from an earlier try
             case CreateContainer(spec=spec):
                 assert not any(c.name == spec.name for c in observed.containers), f"{spec.name} is there already"
-                return replace(self.see(build_created(spec, f"{spec.name}#{self.made}")), made=self.made + 1)
+                id = f"{spec.name}#{self.made}"
+                names = {volume.name for volume in observed.volumes} | self.kept_volumes
+                missing = [mount.volume for mount in spec.volumes if mount.volume not in names]
+                assert not missing, f"{spec.name} mounts {missing}, which are not there"
+                self._check_joined(spec)
+                made_of = {**self.made_of, id: spec}
+                return replace(self.see(build_created(spec, id)), made=self.made + 1, made_of=made_of)
             case StartContainer(id=id):
+                self._check_joined(self.made_of.get(self.get(id).id))
                 running = {"state": ContainerState.RUNNING, "started_at": self.now}
                 return self._replace(replace(self.get(id), **running))
             case StopContainer(id=id):
@@ -251,6 +273,9 @@ class World:
             case KeepLogs(id=id):
                 self.get(id)
             case RemoveContainer(id=id):
+                specs = {c.name: self.made_of.get(c.id) for c in observed.containers}
+                users = [name for name, spec in specs.items() if spec is not None and spec.joins == action.name]
+                assert not users, f"{action.name} is joined by {users}"
                 return self._drop(self.get(id))
         return self
 
@@ -259,6 +284,16 @@ class World:
         found = [c for c in self.observed.containers if id in (c.id, c.name)]
         assert found, f"no container {id}"
         return found[0]
+
+    def _check_joined(self, spec: ContainerSpec | None) -> None:
+        if spec is not None and spec.joins:
+            [joined] = [c for c in self.observed.containers if c.name == spec.joins] or [None]
+            is_up = joined is not None and joined.state is ContainerState.RUNNING
+            assert is_up, f"{spec.name} joins {spec.joins}, which does not run"
+
+    def _list_mounted(self, container: ObservedContainer) -> list[str]:
+        spec = self.made_of.get(container.id)
+        return [mount.volume for mount in spec.volumes] if spec is not None else []
 
     def _replace(self, container: ObservedContainer) -> "World":
         containers = tuple(container if c.id == container.id else c for c in self.observed.containers)
@@ -282,6 +317,18 @@ def build_running(nodes: int = 2, **keywords: Any) -> World:
     return build_world(trainer=trainer, **keywords).settle()
 
 
+def build_pod_record(created_at: datetime, container: str = "node", **fields: Any) -> PodRecord:
+    """Return the record of a pod with one container; keywords are fields of either."""
+    return alter(PodRecord(created_at, containers={container: ContainerRecord()}), container, **fields)
+
+
+def alter(pod: PodRecord, container: str = "node", **fields: Any) -> PodRecord:
+    """Change fields of a pod's record and of one of its containers'."""
+    of_pod = {name: value for name, value in fields.items() if name in _POD_FIELDS}
+    of_container = {name: value for name, value in fields.items() if name not in _POD_FIELDS}
+    return replace(pod.change(container, lambda record: replace(record, **of_container)), **of_pod)
+
+
 def is_made_of(container: ObservedContainer, spec: ContainerSpec) -> bool:
     """Tell whether a container that was not started was made from this spec."""
     same = container.labels.get(labels.SPEC_HASH) == spec.labels[labels.SPEC_HASH]
@@ -295,4 +342,6 @@ def build_network(name: str = "mnist-net", subnet: str = SUBNET, **fields: Any) 
 
 def build_created(spec: ContainerSpec, id: str) -> ObservedContainer:
     """Return what is seen of a container right after it was made."""
-    return ObservedContainer(id, spec.name, spec.labels, ContainerState.CREATED, networks=frozenset({spec.network}))
+    return ObservedContainer(
+        id, spec.name, spec.labels, ContainerState.CREATED, networks=frozenset({spec.network} - {""})
+    )

@@ -1,66 +1,98 @@
 """The composition root: builds every object, starts and stops the threads, handles signals."""
 
 import contextlib
-import fcntl
 import logging
-import os
-import signal
-import threading
+import platform
 import time
 from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from trainlet.admission.cel import find_match
-from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.controller.calls import CallPool
 from trainlet.controller.controller import Controller
+from trainlet.controller.devices import DeviceKeeper
+from trainlet.controller.engine_calls import time_calls
 from trainlet.controller.engine_source import EngineSource
-from trainlet.controller.executor import Executor
+from trainlet.controller.executor import ROWS_AT_ONCE, Executor
 from trainlet.controller.file_source import FileSource
-from trainlet.controller.images import ImageKeeper
+from trainlet.controller.gpus import read_inventory
+from trainlet.controller.hooks import Hooks
+from trainlet.controller.images import ImageKeeper, Want
 from trainlet.controller.logs import LogKeeper
+from trainlet.controller.metrics import CONTENT_TYPE
+from trainlet.controller.pod_removal import remove_pod
+from trainlet.controller.prober import Prober
 from trainlet.controller.reconciler import OWNER, Reconciler
 from trainlet.controller.subnets import SubnetAllocator
+from trainlet.controller.vitals import QUEUE, Vitals
 from trainlet.controller.workqueue import WorkQueue
+from trainlet.documents.directory_lock import hold_directories
+from trainlet.documents.migrations import migrate
 from trainlet.documents.scan import scan_directory
 from trainlet.documents.secret import load_secret
-from trainlet.documents.status_dir import StatusDir, build_write_error
+from trainlet.documents.status_dir import StatusDir
+from trainlet.documents.version_mark import VersionMark
+from trainlet.engine import sandbox
 from trainlet.engine.base import Engine, Owner
+from trainlet.engine.registry_login import LoginFiles
 from trainlet.initializer.program import build_program
 from trainlet.kube.errors import ApiError, TrainletError, UsageError
-from trainlet.kube.meta import ObjectKey, get_metadata
-from trainlet.loading import build_registry, now
+from trainlet.kube.meta import ObjectKey
+from trainlet.loading import build_registry, follow_sources, now
 from trainlet.planning import labels
+from trainlet.planning.device_ledger import Request
 from trainlet.planning.events import Note
 from trainlet.planning.initializers import InitializerOptions
 from trainlet.planning.options import Options
 from trainlet.planning.policies.status import Features
-from trainlet.planning.scene import survey
+from trainlet.planning.scene import build_request, is_ours, survey
+from trainlet.planning.specs import Limits
 from trainlet.planning.status import is_finished
-from trainlet.settings import Settings, get_default_shm_bytes, get_surroundings
+from trainlet.sd_notify import READY, STOPPING, Notifier
+from trainlet.settings import (
+    Settings,
+    get_capacity,
+    get_default_pids_limit,
+    get_default_shm_bytes,
+    get_environ,
+    get_surroundings,
+)
+from trainlet.stopping import Stopped, StopSignals
+from trainlet.store import Store
 
 if TYPE_CHECKING:
     from trainlet.server.credentials import Credentials
+    from trainlet.server.metrics_server import MetricsServer
+    from trainlet.server.operator_api import OperatorApi
     from trainlet.server.status_server import StatusServer
 
 log = logging.getLogger(__name__)
 
-#: The measured optimum of calls at once for one engine is 2 to 4 on two cores.
-ENGINE_CALLS_AT_ONCE = 4
-STOP_TIMEOUT_SECONDS = 20.0
+#: A pass in hand ends in this time, or its engine hangs and it is left to the next run.
+STOP_TIMEOUT_SECONDS = 10.0
+#: When the program has ended, whatever has not.
+LEAVE_SECONDS = 12.0
 
 
-def build_options(settings: Settings, secret: bytes = bytes(32)) -> Options:
-    """Return what the planner needs of the settings and the machine; without the secret, for plans only."""
+def build_options(settings: Settings, runtime: str | None = None, secret: bytes = bytes(32)) -> Options:
+    """Return what the planner needs of the settings, the machine and the engine's kind; the secret is not for plans."""
     return Options(
         store=settings.store_id,
         workspace_dir=str(settings.workspace_path),
         auto_remove=settings.auto_remove,
         pull_policy=settings.pull_policy,
         restart_backoff_seconds=settings.restart_backoff,
-        default_shm_bytes=get_default_shm_bytes(),
+        limits=Limits(
+            shm_bytes=get_default_shm_bytes(),
+            pids=settings.pids_limit or get_default_pids_limit(),
+            ulimits=settings.ulimit,
+        ),
+        sandbox_image="" if "process" in (runtime, settings.container_runtime) else sandbox.IMAGE,
+        node_name=platform.node() or "localhost",
+        capacity=get_capacity(),
         features=Features(settings.status_port),
         initializer=InitializerOptions(settings.initializer_image, build_program(), str(settings.cache_path)),
         secret=secret,
@@ -72,17 +104,27 @@ class Manager:
     """One running operator: a directory, a store and an engine."""
 
     def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._settings, self._engine = settings, engine
+        self._settings, engine = settings, time_calls(engine)
+        self._engine = engine
         self._status_dir = StatusDir(settings.status_path)
         self._status_dir.prepare()
-        self._lock = _lock_directory(settings.status_path)
-        self._queue: WorkQueue[ObjectKey] = WorkQueue(time.monotonic)
-        self._pool = ThreadPoolExecutor(ENGINE_CALLS_AT_ONCE, thread_name_prefix="engine")
-        self.registry = build_registry(settings)
-        self._options, self._server = self._open_server(build_options(settings, load_secret(settings.private_path)))
+        self._lock = hold_directories(settings.dir, settings.status_path)
+        if changed := migrate(settings.status_path):
+            log.info("brought %d status documents to the layout of this version", changed)
+        self._queue: WorkQueue[ObjectKey] = WorkQueue(time.monotonic, QUEUE)
+        self._pool = CallPool(ROWS_AT_ONCE * settings.workers, "engine")
+        mark = VersionMark(settings.status_path)
+        self.registry = build_registry(settings, store=Store(mark.read(), mark.reserve))
+        self._sources = follow_sources(self.registry, settings)
+        self._options, self._server = self._open_server(
+            build_options(settings, engine.name, load_secret(settings.private_path))
+        )
         _make_cache(settings.cache_path)
         self._engine_source = EngineSource(engine, now, self._wake_owner, self._wake_all)
-        self._images = ImageKeeper(engine, now, self._tell_of_image)
+        around = get_surroundings()
+        logins = LoginFiles(engine.name, around.environ, around.home)
+        self._images = ImageKeeper(engine, now, self._tell_of_image, logins.find, settings.max_parallel_pulls)
+        self._prober = Prober(engine, now, self._queue.add)
         self._files = FileSource(
             settings.dir,
             (settings.status_path, settings.workspace_path),
@@ -93,6 +135,9 @@ class Manager:
             deletion_grace_seconds=settings.deletion_grace,
         )
         self._controller = Controller(self._queue, self._build_reconciler().reconcile, settings.workers)
+        self.vitals = self._build_vitals()
+        self._metrics_server = self._open_metrics_server()
+        self._api = self._open_api()
 
     def start(self) -> None:
         """Take up what is on disk and on the engine, then start all threads."""
@@ -100,15 +145,18 @@ class Manager:
         self._refuse_to_forget(owners)
         self.registry.load({(owner.namespace, owner.name): owner.uid for owner in owners})
         self._files.start()
-        known = {get_metadata(job).get("uid") for job in self.registry.store.list(TRAIN_JOB)}
+        self._sources.start()
         for owner in owners:
-            if owner.uid not in known:
-                self._queue.add(ObjectKey(OWNER, owner.namespace, owner.uid))
+            self._queue.add(self.registry.find_job(owner.uid) or ObjectKey(OWNER, owner.namespace, owner.uid))
         self._wake_all()
         if self._server is not None:
             self._server.start()
         self._engine_source.start()
+        self._prober.start()
         self._controller.start()
+        for server in (self._metrics_server, self._api):
+            if server is not None:
+                server.start()
 
     def _refuse_to_forget(self, owners: Collection[Owner]) -> None:
         """Raise TrainletError where nothing is known of jobs that the engine has: a disk may not be mounted yet.
@@ -127,19 +175,22 @@ class Manager:
         raise TrainletError(what, where=str(self._settings.dir), remedy=remedy)
 
     def stop(self) -> None:
-        """End all threads; containers are left running."""
+        """End all threads that do in time; containers are left running."""
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
+        self._prober.close()
         self._engine.close()
-        self._files.stop(STOP_TIMEOUT_SECONDS)
-        if self._server is not None:
-            self._server.stop(STOP_TIMEOUT_SECONDS)
-        self._engine_source.stop(STOP_TIMEOUT_SECONDS)
-        self._controller.stop(STOP_TIMEOUT_SECONDS)
+        self._sources.stop()
+        for part in (self._api, self._files, self._metrics_server, self._server, self._controller):
+            if part is not None:
+                part.stop(max(0.0, deadline - time.monotonic()))
+        self.registry.write_all_owed()
+        self._engine_source.stop(0)  # at most it waits for an answer that nobody needs any more
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._lock.close()
 
     def is_settled(self) -> bool:
         """Tell whether nothing is left to do or to wait for."""
-        jobs = self.registry.store.list(TRAIN_JOB)
+        jobs = filter(None, map(self.registry.store.get, self.registry.list_awake()))
         waiting = [j for j in jobs if not (is_finished(j.get("status") or {}) or j["spec"].get("suspend"))]
         return not waiting and self._queue.is_idle(float("inf"))
 
@@ -161,11 +212,55 @@ class Manager:
         host = find_host_address(self._engine.find_facts(), find_own_address())
         return replace(options, features=features, host_address=host), server
 
+    def _build_vitals(self) -> Vitals:
+        workers = (f"worker-{number}" for number in range(self._settings.workers))
+        threads = ("files", "engine-events", "engine-heartbeat", "prober", *workers)
+        threads += ("api-server",) * bool(self._settings.listen)
+        return Vitals(self.registry.store, self._queue, self._files, self._engine_source.check, threads)
+
+    def _open_metrics_server(self) -> "MetricsServer | None":
+        """Return the server of what the operator tells of itself, if it is asked for."""
+        if self._settings.metrics_listen is None:
+            return None
+        from trainlet.server.listener import parse_address
+        from trainlet.server.metrics_server import MetricsServer, Pages
+
+        vitals = self.vitals
+        pages = Pages(vitals.write_metrics, CONTENT_TYPE, vitals.find_dead, vitals.find_unready)
+        return MetricsServer(parse_address(self._settings.metrics_listen), pages)
+
+    def _open_api(self) -> "OperatorApi | None":
+        """Return the Kubernetes API, if it is asked for."""
+        if not self._settings.listen:
+            return None
+        from trainlet.server.api.manifests import Manifests
+        from trainlet.server.api.writes import DirectoryWriter
+        from trainlet.server.operator_api import Operator, OperatorApi
+
+        manifests = Manifests(self._settings.dir, self.registry, self._settings.namespace)
+        remove = partial(remove_pod, self.registry.store, self._engine)
+        writer = DirectoryWriter(self.registry, manifests, self._files, self._queue.add, remove, now)
+        operator = Operator(
+            self._settings,
+            self.registry,
+            self._engine,
+            self._status_dir,
+            self._options.secret,
+            writer,
+            self.vitals.find_dead,
+            self.vitals.find_unready,
+            now,
+        )
+        return OperatorApi(operator)
+
     def _build_reconciler(self) -> Reconciler:
         logs = LogKeeper(self._engine, self._status_dir)
         subnets = SubnetAllocator(self._engine, self._settings.network_pool)
         roots = self._settings.allow_host_path
-        executor = Executor(self._engine, self._pool, self._images, subnets, logs, roots)
+        hooks = Hooks(self._engine)
+        executor = Executor(
+            self._engine, self._pool, self._images, subnets, logs, hooks, self.registry.note, self._queue.add, roots
+        )
         return Reconciler(
             self.registry,
             self._engine,
@@ -173,25 +268,44 @@ class Manager:
             self._images,
             self._engine_source,
             self._options,
+            self._build_device_keeper(),
+            self._prober,
+            hooks,
             now,
             inline_status=self._settings.status == "inline",
         )
+
+    def _build_device_keeper(self) -> DeviceKeeper:
+        look = partial(read_inventory, self._engine, get_surroundings(), self._settings.gpus)
+        store = self._settings.store_id
+        return DeviceKeeper(self._engine, store, look, self._list_requests, self._queue.add, time.monotonic)
+
+    def _list_requests(self) -> Iterator[Request]:
+        """Yield the GPUs that jobs want; those of one that cannot be built are nobody's."""
+        for key in self.registry.list_awake():
+            with contextlib.suppress(ApiError):
+                case = self.registry.get_case(key)
+                if case is not None and is_ours(case):
+                    yield build_request(case, survey(case, self._options))
 
     def _wake_owner(self, uid: str, after_seconds: float) -> None:
         key = self.registry.find_job(uid)
         if key is not None:
             self._queue.add_after(key, after_seconds)
 
-    def _tell_of_image(self, image: str, note: Note) -> None:
-        for key in self.registry.list_jobs():
+    def _tell_of_image(self, want: Want, note: Note) -> None:
+        """Wake all jobs that ask for the image, and tell it to those that ask for it with the same logins."""
+        for key in self.registry.list_awake():
             with contextlib.suppress(ApiError):  # a job that cannot be built waits for no image
                 case = self.registry.get_case(key)
-                if case is not None and image in survey(case, self._options).images:
-                    self.registry.note(key, note)
+                images = survey(case, self._options).images if case is not None else {}
+                if want.image in images:
+                    if images[want.image] == want.logins:
+                        self.registry.note(key, note)
                     self._queue.add(key)
 
     def _wake_all(self) -> None:
-        for key in self.registry.list_jobs():
+        for key in self.registry.list_awake():
             self._queue.add(key)
 
 
@@ -210,54 +324,21 @@ def run(settings: Settings, *, once: bool = False) -> None:
 
     if not settings.dir.is_dir():
         raise UsageError("the watched directory does not exist", where=str(settings.dir), remedy="make it first")
+    notifier = Notifier(get_environ())
     engine = find_engine(settings.container_runtime, settings.container_host, get_surroundings())
     try:
-        with _stopping_signals() as stopping:
+        with contextlib.suppress(Stopped), StopSignals(LEAVE_SECONDS) as signals:
             manager = Manager(settings, engine)
             log.info("%s %s at %s", engine.name, engine.ping(), engine.endpoint)
             if isinstance(engine, ProcessEngine):
                 log.warning(ISOLATION_NOTICE)
             log.info("watching %s, status in %s", settings.dir, settings.status_path)
             manager.start()
-            while not stopping.wait(0.2):
-                if once and manager.is_settled():
-                    break
+            signals.started()
+            notifier.tell(READY, f"STATUS=watching {settings.dir}")
+            while not (signals.asked.wait(0.2 if once else 1.0) or (once and manager.is_settled())):
+                notifier.beat(lambda: not manager.vitals.find_dead())
+            notifier.tell(STOPPING)
             manager.stop()
     finally:
         engine.close()
-
-
-@contextlib.contextmanager
-def _stopping_signals() -> Iterator[threading.Event]:
-    """Turn SIGTERM and SIGINT into an event for as long as the block lasts."""
-    stopping = threading.Event()
-    previous = {s: signal.signal(s, lambda *_: stopping.set()) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield stopping
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
-def _lock_directory(status_path: Path) -> IO[str]:
-    """Hold the directory against a second operator for as long as the file is open. Raises TrainletError."""
-    path = status_path / ".lock"
-    try:
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise build_write_error(error, path) from None
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.seek(0)
-        holder = file.read().strip() or "unknown"
-        file.close()
-        raise TrainletError(
-            f"another trainlet works on this directory (process {holder})",
-            where=str(status_path),
-            remedy="stop it first, or give another --status-dir and directory",
-        ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
-    return file

@@ -1,62 +1,64 @@
 """The API verbs on stored objects: apply, delete, record, forget. The only writer of the store.
 
-What is stored of a job is also what is on disk: every verb ends with the job's status documents written.
+What is stored of a job is also on disk: every verb ends with its status documents written, but for what a pass finds
+between two steps. Runtimes, ConfigMaps, Secrets and claims are there already, in their manifests; what these do not say
+is kept beside (kept_objects.py).
 """
 
 import threading
-import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 
 from trainlet.admission.admit import Admitted, Rules, admit, find_pod_violations, identify, is_foreign
-from trainlet.admission.support import build_portability
-from trainlet.admission.trainer_status import admit_trainer_status, keep_trainer_status
+from trainlet.admission.core_kinds import OBJECT_KINDS
+from trainlet.admission.crd import Crd
+from trainlet.admission.trainer_status import admit_status, admit_trainer_status, keep_trainer_status
 from trainlet.apis.trainer import GROUP, REPORT, RUNTIME_KINDS, TRAIN_JOB, RuntimeRef
 from trainlet.documents.status_dir import StatusDir
-from trainlet.job_parts import JOB, JOBSET, POD, SNAPSHOT, JobParts
-from trainlet.kube.conditions import set_condition
+from trainlet.job_parts import JOB, JOBSET, POD, SNAPSHOT, UID, JobParts, get_part_key, may_rest
+from trainlet.job_reports import Source as Source
+from trainlet.job_reports import build_digest, merge_report, read_source, tell_accepted, tell_problem, tell_rejected
+from trainlet.kept_objects import KeptObjects, find_deletion
 from trainlet.kube.errors import ApiError, FieldError
-from trainlet.kube.merge import find, put, upsert
-from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
+from trainlet.kube.merge import find, put
+from trainlet.kube.meta import JSON, ObjectKey, derive_uid, format_time, get_metadata
 from trainlet.planning.events import Note
 from trainlet.planning.reconcile import Decision
-from trainlet.planning.report import Phase, wrap_report
+from trainlet.planning.report import wrap_report
 from trainlet.planning.scene import Case
-from trainlet.store import Store
+from trainlet.store import Change, Store
 
-
-@dataclass(frozen=True)
-class Source:
-    """Where a document came from: a file (absolute) and its place in it."""
-
-    file: str
-    document: int
+_STILL_DELETING = FieldError("metadata.name", "Forbidden", "the job before it is still being deleted; this one follows")
 
 
 class Registry:
     """Keeps the objects of one directory. Thread-safe."""
 
-    def __init__(
-        self,
-        store: Store,
-        status_dir: StatusDir,
-        rules: Rules,
-        clock: Callable[[], datetime],
-    ) -> None:
+    def __init__(self, store: Store, status_dir: StatusDir, rules: Rules, clock: Callable[[], datetime]) -> None:
         self.store = store
         self._rules, self._clock = rules, clock
         self._lock = threading.RLock()
         self._parts = JobParts(store, status_dir, self._lock)
+        self._kept = KeptObjects(status_dir, clock, lambda key: self.get_definition(key).schema)
+        self._holds_finalized = False
         self._adoptable: dict[tuple[str, str], str] = {}
         self._runtime_sources: dict[ObjectKey, Source] = {}
         self._base: dict[ObjectKey, tuple[JSON, Source]] = {}
+        self._objects: dict[str | None, tuple[JSON, ...]] = {}
+        self._runtime_changes = 0
+        store.subscribe(self._note_change)
 
     # Reading
 
     def identify(self, document: JSON) -> ObjectKey:
         """Return the key of a document. Raises ApiError for a kind that is not ours."""
         return identify(document, self._rules.crds, self._rules.namespace)
+
+    def build_digest(self, data: bytes) -> str:
+        """Return the digest of a file, and of what else says which object it names: see Source."""
+        return build_digest(data, self._rules.namespace)
 
     def is_foreign(self, document: JSON) -> bool:
         """Tell whether a document is of a kind that is nothing to us."""
@@ -76,36 +78,67 @@ class Registry:
                 report=self._parts.find(key, REPORT),
                 jobset=self._parts.find(key, JOBSET),
                 jobs=tuple(self._parts.list_all(key, JOB)),
+                objects=self.list_objects(key.namespace),
             )
 
     def find_job(self, uid: str) -> ObjectKey | None:
         """Return the job with this uid, or None."""
-        jobs = (j for j in self.store.list(TRAIN_JOB) if get_metadata(j).get("uid") == uid)
-        return next((_key_of(job) for job in jobs), None)
+        return next(iter(self.store.list_keys_by(UID, uid)), None)
 
     def list_jobs(self) -> list[ObjectKey]:
         """Return the keys of all stored jobs."""
-        return [_key_of(job) for job in self.store.list(TRAIN_JOB)]
+        return self.store.list_keys(TRAIN_JOB)
+
+    def list_awake(self) -> list[ObjectKey]:
+        """Return the keys of the jobs that are not at rest: all that something may still become of."""
+        return [key for key in self.list_jobs() if not self.store.is_away(key)]
+
+    def list_objects(self, namespace: str | None = None) -> tuple[JSON, ...]:
+        """Return the ConfigMaps, Secrets and PersistentVolumeClaims of a namespace, or of all."""
+        with self._lock:
+            if namespace not in self._objects:
+                self._objects[namespace] = tuple(o for kind in OBJECT_KINDS for o in self.store.list(kind, namespace))
+            return self._objects[namespace]
 
     def list_told(self) -> list[ObjectKey]:
         """Return the keys of all jobs that have a report, those too that were never accepted."""
-        return sorted({_key_of(stored) for kind in (TRAIN_JOB, REPORT) for stored in self.store.list(kind)})
+        told = (get_part_key(key, TRAIN_JOB) for key in self.store.list_keys(REPORT))
+        return sorted({*self.list_jobs(), *told})
 
     def get_runtime_file(self, key: ObjectKey) -> str:
-        """Return the file that a runtime came from. Raises KeyError."""
+        """Return the file that a runtime, or an object beside the jobs, came from. Raises KeyError."""
         return self._runtime_sources[key].file
 
     def find_source(self, key: ObjectKey) -> Source | None:
         """Return where a job came from."""
-        source = find(self._parts.find(key, REPORT), "status", "source")
-        return Source(str(source.get("file", "")), int(source.get("document", 0))) if source else None
+        return read_source(self._parts.find_source(key))
+
+    def get_grounds(self, key: ObjectKey) -> tuple[object, ...]:
+        """Return what a verdict on the object depends on beside its document: as long as it is the same, so is that."""
+        return self._runtime_changes, get_metadata(self.store.get(key) or {}).get("resourceVersion")
 
     def judge(
-        self, document: JSON, old: JSON | None = None, nearer: Mapping[ObjectKey, JSON] | None = None
+        self,
+        document: JSON,
+        old: JSON | None = None,
+        nearer: Mapping[ObjectKey, JSON] | None = None,
+        validation: str = "",
     ) -> Admitted:
-        """Admit a document without storing it; runtimes in `nearer` hide those of the store. Raises ApiError."""
+        """Admit a document without storing it; runtimes in `nearer` hide those of the store. Raises ApiError.
+
+        `validation` says in place of the settings what becomes of unknown fields.
+        """
         runtimes = nearer or {}
-        return admit(document, old, self._rules, lambda key: runtimes.get(key) or self.store.get(key), self._clock())
+        rules = replace(self._rules, validation=validation) if validation else self._rules
+        return admit(document, old, rules, lambda key: runtimes.get(key) or self.store.get(key), self._clock())
+
+    def get_definition(self, key: ObjectKey) -> Crd:
+        """Return the definition of an object's kind. Raises KeyError."""
+        return {crd.kind: crd for crd in self._rules.crds}[key.kind]
+
+    def is_base(self, key: ObjectKey) -> bool:
+        """Tell whether what is seen under this name is a runtime that no manifest holds."""
+        return key in self._base and self.store.get(key) is self._base[key][0]
 
     def find_pod_violations(self, case: Case) -> list[FieldError]:
         """Find why the pods of a job may not be made, by what the settings and its runtime say now."""
@@ -119,6 +152,7 @@ class Registry:
         `adoptable` gives the uids found on the engine by namespace and name, for jobs whose status was lost.
         """
         self._adoptable = dict(adoptable)
+        self._kept.read()
         for key, job in self._parts.read():
             if job is not None:
                 self._adoptable.pop((key.namespace, key.name), None)  # a later job of the name is another one
@@ -126,52 +160,54 @@ class Registry:
     def apply(self, document: JSON, source: Source) -> Admitted:
         """Create or update an object. Raises ApiError; a job that was there before stays as it was.
 
+        Raises TrainletError for a job whose document is damaged, unless the engine has something of it.
+
         One that is to be replaced is only deleted: apply the document again when the old job is gone.
         """
         key = self.identify(document)
         with self._lock:
             old = self.store.get(key)
-            if find(old, "metadata", "deletionTimestamp") is not None:
-                raise _still_deleting(key)
-            if key in self._base and old is self._base[key][0]:
+            if key.kind == TRAIN_JOB and find(old, "metadata", "deletionTimestamp") is not None:
+                what = f'object is being deleted: {key.kind.lower()}s.{GROUP} "{key.name}" already exists'
+                raise ApiError(what, code=409, reason="AlreadyExists", causes=[_STILL_DELETING])
+            if key.kind == TRAIN_JOB and old is None and (key.namespace, key.name) not in self._adoptable:
+                self._parts.check_readable(key)  # it may have ended, and nothing else would tell
+            if self.is_base(key):
                 old = None  # it hides the base runtime, it does not update it
-            admitted = self.judge(document, old)
+            admitted = self.judge(self._kept.complete(key, document, old), old)
             if admitted.replaces and key.kind == TRAIN_JOB:
                 self.delete(key)
                 return admitted
-            old = None if admitted.replaces else old
+            if admitted.replaces:
+                self._kept.forget(key)
+                old = None
             self.store.put(key, self._finish(key, admitted.document, old))
             if key.kind == TRAIN_JOB:
-                self._accept(key, source, admitted)
+                self._tell(key, lambda report: tell_accepted(report, source, admitted, self._clock()))
             else:
                 self._runtime_sources[key] = source
-        if key.kind == TRAIN_JOB:
-            self._parts.write(key)
+        self._write(key)
         return admitted
 
     def add_base_runtime(self, document: JSON, source: Source) -> None:
-        """Add a runtime that is there unless a manifest of its name hides it; a later one replaces an earlier."""
+        """Add a runtime that is there unless a manifest of its name hides it; a later one replaces an earlier.
+
+        Raises ApiError; what was there before stays.
+        """
         key = self.identify(document)
         with self._lock:
-            self._base.pop(key, None)
-            self.store.delete(key)
-            self.apply(document, source)
-            self._base[key] = (self.store.get(key) or document, source)
+            seen, (base, _) = self.store.get(key), self._base.get(key, (None, source))
+            uid = derive_uid("", str(key))  # the same in every run, though nothing of it is written down
+            runtime = self._kept.finish(key, self.judge(document).document, base, uid)
+            if seen is base:
+                runtime = self.store.put(key, runtime)
+                self._runtime_sources[key] = source
+            self._base[key] = (runtime, source)
 
     def reject(self, key: ObjectKey, source: Source, error: ApiError, errors: Sequence[JSON]) -> None:
         """Say why a TrainJob's file is refused; `errors` are the causes with their positions."""
         with self._lock:
-            report = self._parts.find(key, REPORT) or wrap_report(key.namespace, key.name, {})
-            conditions = find(report, "status", "conditions") or []
-            conditions = set_condition(conditions, "Accepted", False, error.reason, str(error), self._clock())
-            status = {
-                "phase": str(Phase.REJECTED),
-                **(report.get("status") or {}),
-                "conditions": conditions,
-                "source": {"file": source.file, "document": source.document},
-                "errors": list(errors),
-            }
-            self._parts.put(key, REPORT, {**report, "status": status})
+            self._tell(key, lambda report: tell_rejected(report, source, error, errors, self._clock()))
         self._parts.write(key)
 
     def delete(self, key: ObjectKey) -> None:
@@ -179,14 +215,16 @@ class Registry:
         with self._lock:
             job = self.store.get(key)
             if key.kind != TRAIN_JOB:
-                self._delete_runtime(key)
+                self._delete_at_once(key)
             elif job is not None and not get_metadata(job).get("deletionTimestamp"):
                 self.store.put(key, put(job, ("metadata", "deletionTimestamp"), format_time(self._clock())))
         if job is None and key.kind == TRAIN_JOB:
             self.forget(key)  # it was never accepted: there is only its report
 
-    def record(self, key: ObjectKey, decision: Decision, notes: Sequence[Note], engine: JSON) -> None:
-        """Store what a pass found to be true; the documents change only if that is news."""
+    def record(
+        self, key: ObjectKey, decision: Decision, notes: Sequence[Note], engine: JSON, *, is_interim: bool = False
+    ) -> None:
+        """Store what a pass found; an interim state gets to disk by `write_owed`, or with what comes after it."""
         with self._lock:
             job = self.store.get(key)
             if job is None:
@@ -195,13 +233,17 @@ class Registry:
                 status = keep_trainer_status(decision.status, job.get("status") or {})
                 self.store.put(key, {**job, "status": status} if status else job)
             if decision.report is not None:
-                self._merge_report(key, decision.report, engine)
+                current = self._parts.find(key, REPORT) or {}
+                self._parts.put(key, REPORT, merge_report(decision.report, current, engine))
             self._parts.put(key, JOBSET, decision.jobset)
             self._parts.replace(key, JOB, decision.jobs)
             self._parts.replace(key, POD, decision.pods)
             for note in notes:
                 self._parts.note(key, note, self._clock())
-        self._parts.write(key)
+        if is_interim:
+            self._parts.owe(key)
+        else:
+            self._parts.write(key)
 
     def record_trainer_status(self, key: ObjectKey, uid: str, trainer_status: JSON) -> None:
         """Store what the training code of the job with this uid says of itself, in place of what it said before.
@@ -218,6 +260,14 @@ class Registry:
             self.store.put(key, {**job, "status": status})
         self._parts.write(key)
 
+    def write_owed(self, key: ObjectKey) -> None:
+        """Write what is stored of a job and did not get to disk. Raises TrainletError."""
+        self._parts.write_owed(key)
+
+    def write_all_owed(self) -> None:
+        """Write all that did not get to disk, or was lost from there, as far as that can be."""
+        self._parts.write_all_owed()
+
     def note(self, key: ObjectKey, note: Note) -> None:
         """Record one event of a job outside of a pass."""
         with self._lock:
@@ -230,66 +280,108 @@ class Registry:
             report = self._parts.find(key, REPORT)
             if report is None:
                 return
-            conditions = find(report, "status", "conditions") or []
-            conditions = set_condition(conditions, "Running", False, reason, message, self._clock())
-            self._parts.put(key, REPORT, put(report, ("status", "conditions"), conditions))
+            self._parts.put(key, REPORT, tell_problem(report, reason, message, self._clock()))
         self._parts.write(key)
 
     def forget(self, key: ObjectKey) -> None:
-        """Remove everything that is stored of a job, on disk too."""
-        self._parts.forget(key)
+        """Remove everything that is stored of a job, on disk too; one with finalizers waits for these to go."""
+        if not (self._holds_finalized and find(self.store.get(key), "metadata", "finalizers")):
+            self._parts.forget(key)
+
+    def rest(self, key: ObjectKey) -> None:
+        """Let go from memory what is stored of a finished job; it comes back when somebody asks for it."""
+        with self._lock:
+            job = self.store.get(key)
+        if job is not None and may_rest(job):
+            self._parts.rest(key)
+
+    # Of the API
+
+    def hold_finalized(self) -> None:
+        """From now on let nothing go that has finalizers: there is a way to remove them."""
+        self._holds_finalized = True
+
+    def intending(self, key: ObjectKey, metadata: JSON) -> AbstractContextManager[None]:
+        """What is read of an object's manifest in this block has this metadata beside it, in place of what it had."""
+        return self._kept.intending(key, metadata)
+
+    def put_metadata(self, key: ObjectKey, metadata: JSON) -> JSON:
+        """Store metadata that an object's manifest does not say, and return the object. Raises ApiError (404)."""
+        return self._put_over(key, lambda stored: {**stored, "metadata": {**metadata, **find_deletion(stored)}})
+
+    def judge_status(self, job: JSON, status: JSON) -> JSON:
+        """Admit a client's status of a job without storing it; what is unknown is left out. Raises ApiError."""
+        return admit_status(job, status, self._rules.crds)
+
+    def put_status(self, key: ObjectKey, status: JSON, metadata: JSON) -> JSON:
+        """Store a client's status of a job, until a pass finds another one, and return the job. Raises ApiError."""
+        told = {"status": status} if status else {}
+
+        def change(job: JSON) -> JSON:
+            bare = {name: value for name, value in job.items() if name != "status"}
+            return {**bare, "metadata": {**metadata, **find_deletion(job)}, **told}
+
+        return self._put_over(key, change)
+
+    def put_event(self, event: JSON) -> JSON:
+        """Store an event that somebody tells, one of a job on disk too, and return it."""
+        return self._parts.tell(event)
+
+    def mark_deleted(self, key: ObjectKey) -> JSON:
+        """Say of an object that it goes as soon as nobody holds it any more, and return it."""
+        time = format_time(self._clock())
+        return self._put_over(key, lambda stored: put(stored, ("metadata", "deletionTimestamp"), time))
+
+    def delete_pod(self, key: ObjectKey) -> JSON:
+        """Say of a pod that it is to go, as the next pass sees to, and return it. Raises ApiError (404)."""
+        return self._parts.delete_pod(key, self._clock())
+
+    def settle(self) -> None:
+        """Take what is there now for all there is: from now on, what manifests do not say is written down."""
+        with self._lock:
+            keys = [key for kind in (*RUNTIME_KINDS, *OBJECT_KINDS) for key in self.store.list_keys(kind)]
+            self._kept.settle({key: self.store.get(key) or {} for key in keys if not self.is_base(key)})
 
     # Parts
 
-    def _delete_runtime(self, key: ObjectKey) -> None:
-        """Delete a runtime; the base one of its name, if there is any, is to be seen again."""
+    def _put_over(self, key: ObjectKey, change: Callable[[JSON], JSON]) -> JSON:
+        with self._lock:
+            stored = self.store.get(key)
+            if stored is None:
+                raise ApiError(f"{key} is gone", code=404, reason="NotFound")
+            changed = self.store.put(key, change(stored))
+        self._write(key)
+        return changed
+
+    def _write(self, key: ObjectKey) -> None:
+        if key.kind == TRAIN_JOB:
+            self._parts.write(key)
+            return
+        with self._lock:
+            if (stored := self.store.get(key)) is not None:
+                self._kept.write(key, stored)
+
+    def _note_change(self, change: Change) -> None:
+        if change.key.kind in OBJECT_KINDS:
+            self._objects = {}
+        self._runtime_changes += change.key.kind in RUNTIME_KINDS
+
+    def _delete_at_once(self, key: ObjectKey) -> None:
+        """Delete what is no job; a base runtime of its name, if there is any, is to be seen again."""
         self.store.delete(key)
+        self._kept.forget(key)
         if key in self._base:
             document, self._runtime_sources[key] = self._base[key]
             self._base[key] = (self.store.put(key, document), self._runtime_sources[key])
 
     def _finish(self, key: ObjectKey, document: JSON, old: JSON | None) -> JSON:
-        """Add what only the server says: uid, creation, generation, and the status there was."""
-        before = get_metadata(old or {})
-        uid = before.get("uid") or self._adoptable.pop((key.namespace, key.name), None) or str(uuid.uuid4())
-        same_spec = old is None or old.get("spec") == document.get("spec")
-        metadata = {
-            **get_metadata(document),
-            "uid": uid,
-            "generation": int(before.get("generation", 1)) + (not same_spec),
-            "creationTimestamp": before.get("creationTimestamp") or format_time(self._clock()),
-        }
-        finished = {**document, "metadata": metadata}
-        return {**finished, "status": old["status"]} if old and "status" in old else finished
+        adoptable = self._adoptable.pop((key.namespace, key.name), None) if key.kind == TRAIN_JOB else None
+        return self._kept.finish(key, document, old, adoptable)
 
-    def _accept(self, key: ObjectKey, source: Source, admitted: Admitted) -> None:
+    def _tell(self, key: ObjectKey, tell: Callable[[JSON], JSON]) -> None:
+        """Store what is made of a job's report, be it a new one."""
         report = self._parts.find(key, REPORT) or wrap_report(key.namespace, key.name, {})
-        # What was told of a job holds until something else is asked of it.
-        outdated = ("errors",) if admitted.portability is None else ("errors", "warnings", "portability")
-        status = {k: v for k, v in (report.get("status") or {}).items() if k not in outdated}
-        conditions = set_condition(
-            status.get("conditions") or [], "Accepted", True, "Admitted", "the manifest was admitted", self._clock()
-        )
-        if status.get("phase", Phase.REJECTED) == Phase.REJECTED:
-            status["phase"] = str(Phase.PENDING)
-        status |= {"conditions": conditions, "source": {"file": source.file, "document": source.document}}
-        if admitted.warnings:
-            status["warnings"] = list(admitted.warnings)
-        if admitted.portability is not None:
-            status["portability"] = build_portability(admitted.portability)
-        self._parts.put(key, REPORT, {**report, "status": status})
-
-    def _merge_report(self, key: ObjectKey, report: JSON, engine: JSON) -> None:
-        """Store a pass's report; what admission said of the file stays as it is now."""
-        current = (self._parts.find(key, REPORT) or {}).get("status") or {}
-        running = [c for c in report["status"]["conditions"] if c["type"] == "Running"]
-        kept = {k: current[k] for k in ("source", "warnings", "portability", "errors") if k in current}
-        conditions = upsert(current.get("conditions") or [], running, "type")
-        self._parts.put(
-            key,
-            REPORT,
-            {**report, "status": {**report["status"], "conditions": conditions, "engine": engine, **kept}},
-        )
+        self._parts.put(key, REPORT, tell(report))
 
     def _get_snapshot(self, key: ObjectKey, job: JSON) -> JSON:
         snapshot = self._parts.find(key, SNAPSHOT)
@@ -306,24 +398,3 @@ class Registry:
             )
         self._parts.put(key, SNAPSHOT, live)
         return self._parts.find(key, SNAPSHOT) or live
-
-
-def is_runtime(key: ObjectKey) -> bool:
-    """Tell whether the key is a runtime's."""
-    return key.kind in RUNTIME_KINDS
-
-
-def describe_errors(error: ApiError) -> list[FieldError]:
-    """Return the causes of a refusal; one without any is its own cause."""
-    return list(error.causes) or [FieldError("", "Invalid value", error.what)]
-
-
-def _still_deleting(key: ObjectKey) -> ApiError:
-    what = f'object is being deleted: {key.kind.lower()}s.{GROUP} "{key.name}" already exists'
-    cause = FieldError("metadata.name", "Forbidden", "the job before it is still being deleted; this one follows")
-    return ApiError(what, code=409, reason="AlreadyExists", causes=[cause])
-
-
-def _key_of(job: JSON) -> ObjectKey:
-    metadata = get_metadata(job)
-    return ObjectKey(TRAIN_JOB, metadata["namespace"], metadata["name"])

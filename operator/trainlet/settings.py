@@ -4,24 +4,32 @@ The only reader of os.environ. Every option is a flag `--name`, a variable `TRAI
 of the config file. A dataclass, not a pydantic model, because `trainlet get` must not wait for that import.
 """
 
-import hashlib
 import os
-import platform
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainlet.kube.digests import hash_text
 from trainlet.kube.errors import UsageError
 
 if TYPE_CHECKING:
     from trainlet.engine.detect import Surroundings
+    from trainlet.planning.specs import Ulimit
+    from trainlet.runtime_sources.address import GitHub
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TOKENS = ("TRAINLET_GITHUB_TOKEN", "GITHUB_TOKEN")
 _DURATION_TEXT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|s|m|h|d)?)+")
+#: The names that Docker and Podman know.
+_ULIMIT = re.compile(
+    r"(as|core|cpu|data|fsize|locks|memlock|msgqueue|nice|nofile|nproc|rss|rtprio|rttime|sigpending|stack)"
+    r"=(unlimited|[0-9]{1,18})(?::(unlimited|[0-9]{1,18}))?"
+)
+_GPUS = re.compile(r"[A-Za-z0-9_.:/=-]+(,[A-Za-z0-9_.:/=-]+)*")
+_MOST_PIDS = 32768
 
 
 def parse_duration(text: str) -> float:
@@ -48,6 +56,8 @@ def _parse_bool(text: str) -> bool:
 
 
 def _parse_pool(text: str) -> str:
+    from ipaddress import IPv4Network  # what is not given costs no verb its import
+
     try:
         return str(IPv4Network(text))
     except ValueError:
@@ -64,6 +74,36 @@ def _parse_port(text: str) -> int:
     if not text.isdigit() or not 1 <= int(text) <= 65535:
         raise ValueError(f"{text!r} is not a port")
     return int(text)
+
+
+def _parse_listen(text: str) -> str:
+    """Return HOST:PORT, or the absolute path of a unix socket."""
+    path = text.removeprefix("unix://")
+    if path.startswith("/"):
+        return path
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{text!r} is no address to listen on: write it like 127.0.0.1:9464 or unix:///run/x.sock")
+    return f"{host.strip('[]') or '127.0.0.1'}:{port}"
+
+
+def _parse_ulimit(text: str) -> "Ulimit":
+    from trainlet.planning.specs import Ulimit  # as above
+
+    match = _ULIMIT.fullmatch(text)
+    name, soft, hard = match.groups() if match else ("", "1", "0")
+    limit = Ulimit(name, *(-1 if each == "unlimited" else int(each) for each in (soft, hard or soft)))
+    if limit.hard != -1 and not 0 <= limit.soft <= limit.hard:
+        raise ValueError(f"{text!r} is no limit of processes: write it like memlock=unlimited or nofile=1024:65536")
+    return limit
+
+
+def _parse_gpus(text: str) -> str:
+    if not _GPUS.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no choice of GPUs: write all, none, a number, or a list like 0,2 or nvidia.com/gpu=1"
+        )
+    return text
 
 
 def _parse_root(text: str) -> str:
@@ -97,9 +137,18 @@ class Settings:
     pull_policy: str = _option(
         _choice("IfNotPresent", "Always", "Never"), "IfNotPresent", "IfNotPresent, Always or Never", "POLICY"
     )
+    max_parallel_pulls: int = _option(_parse_count, 3, "how many images are fetched at once", "N")
     auto_remove: bool = _option(_parse_bool, True, "remove containers and network when a job is finished")
     runtime_source: tuple[str, ...] = _option(
-        str, (), "a file or directory with runtimes (repeatable)", "URL", repeatable=True
+        str,
+        (),
+        "where runtimes are: github://, https://, file://, a path or builtin (repeatable, the first counts most; "
+        "default: github://kubeflow/trainer)",
+        "URL",
+        repeatable=True,
+    )
+    allow_http_sources: bool = _option(
+        _parse_bool, False, "take runtimes from http:// sources, which anybody on the way could change"
     )
     namespace: str = _option(str, "default", "the namespace of files that name none", "NS")
     workers: int = _option(_parse_count, 4, "how many jobs are worked on at once", "N")
@@ -123,6 +172,22 @@ class Settings:
     allow_unsafe_files: bool = _option(
         _parse_bool, False, "take files that others may write, and links that lead out of the directory"
     )
+    gpus: str = _option(
+        _parse_gpus,
+        "all",
+        "which GPUs jobs may have: all, none, how many of a kind, or a list of numbers, uuids or CDI names",
+        "WHICH",
+    )
+    pids_limit: int | None = _option(
+        _parse_count, None, "processes and threads of a container (default: half of the machine's, 32768 at most)", "N"
+    )
+    ulimit: "tuple[Ulimit, ...]" = _option(
+        _parse_ulimit,
+        (),
+        "a limit of every process, like memlock=unlimited (repeatable)",
+        "NAME=SOFT[:HARD]",
+        repeatable=True,
+    )
     deletion_grace: float = _option(
         parse_duration, 30.0, "how long the loss of most manifests at once is held", "DURATION"
     )
@@ -133,7 +198,20 @@ class Settings:
     status_port: int | None = _option(
         _parse_port, None, "serve what training code reports of its progress, on this port", "PORT"
     )
+    metrics_listen: str | None = _option(
+        _parse_listen, None, "serve /metrics, /healthz and /readyz on HOST:PORT or unix:///PATH", "ADDRESS"
+    )
+    listen: tuple[str, ...] = _option(
+        _parse_listen,
+        (),
+        "serve the Kubernetes API on HOST:PORT or unix:///PATH (repeatable)",
+        "ADDRESS",
+        repeatable=True,
+    )
     log_format: str = _option(_choice("text", "json"), "text", "text or json", "FORMAT")
+    log_level: str = _option(
+        _choice("debug", "info", "warning", "error"), "info", "debug, info, warning or error", "LEVEL"
+    )
 
     @property
     def status_path(self) -> Path:
@@ -152,13 +230,13 @@ class Settings:
 
     @property
     def cache_path(self) -> Path:
-        """Where what initializers fetch is kept."""
+        """Where what initializers and runtime sources fetch is kept."""
         return self.cache_dir or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trainlet"
 
     @property
     def store_id(self) -> str:
         """What containers of this status directory are labelled with; the same after a loss of its content."""
-        return hashlib.sha256(str(self.status_path).encode()).hexdigest()[:12]
+        return hash_text(str(self.status_path))[:12]
 
 
 def get_environ() -> Mapping[str, str]:
@@ -173,12 +251,44 @@ def get_surroundings() -> "Surroundings":
     environ = dict(os.environ)
     home = Path.home()
     state_home = Path(environ.get("XDG_STATE_HOME") or home / ".local" / "state")
-    return Surroundings(environ, home, os.getuid(), platform.system(), state_home / "trainlet")
+    return Surroundings(environ, home, os.getuid(), os.uname().sysname, state_home / "trainlet")
+
+
+def get_github() -> "GitHub":
+    """Return where GitHub is, and the token to ask it with: a variable only, for all may read a command line."""
+    from trainlet.runtime_sources.address import GitHub  # only what loads runtimes needs it
+
+    names = {"api": ("TRAINLET_GITHUB_API",), "raw": ("TRAINLET_GITHUB_RAW",), "token": _TOKENS}
+    found = {
+        name: next((os.environ[v] for v in variables if os.environ.get(v)), "") for name, variables in names.items()
+    }
+    return GitHub(**{name: text.rstrip("/") for name, text in found.items() if text})
+
+
+def get_capacity() -> dict[str, float]:
+    """Return what the machine has: cores, and bytes of memory, by Kubernetes' names."""
+    return {
+        "cpu": float(os.cpu_count() or 1),
+        "memory": float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+    }
 
 
 def get_default_shm_bytes() -> int:
     """Return half of the machine's memory, what Linux gives a tmpfs by default."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    return int(get_capacity()["memory"]) // 2
+
+
+def get_default_pids_limit() -> int:
+    """Return how many processes and threads one container may have by default.
+
+    A kubelet and Docker set no limit, and Podman 2048, which a node with many GPUs and data loaders needs for itself.
+    This is far more, and yet no container can take the last one of the machine.
+    """
+    try:
+        most = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return _MOST_PIDS
+    return min(most // 2, _MOST_PIDS)
 
 
 def build_settings(flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:

@@ -301,6 +301,13 @@ def test_privileges_are_those_asked_for(
 
 
 @pytest.mark.needs("users")
+@pytest.mark.parametrize(("unconfined", "filtered"), [(False, True), (True, False)])
+def test_system_calls_are_filtered_unless_it_is_unwanted(bench: Bench, unconfined: bool, filtered: bool) -> None:
+    code = "print([l.split()[1] for l in open('/proc/self/status') if l.startswith('Seccomp:')][0])"
+    assert (bench.output(code, privileges=Privileges(unconfined=unconfined)) == ["2"]) is filtered
+
+
+@pytest.mark.needs("users")
 def test_a_gpu_that_is_not_there_never_starts(bench: Bench) -> None:
     with pytest.raises(StartFailed, match="nvidia-container-toolkit") as caught:
         bench.run(bench.spec(SLEEP, limits=Limits(gpus=1, gpu_resource="nvidia.com/gpu")))
@@ -361,8 +368,8 @@ def test_running_out_of_memory_is_told(bench: Bench) -> None:
 @pytest.mark.needs("images")
 def test_an_image_is_here_or_missing(bench: Bench) -> None:
     spec = bench.spec(SLEEP)
-    assert bench.engine.has_image(spec.image)
-    assert not bench.engine.has_image("localhost/no-such-image:1")
+    assert bench.engine.find_image(spec.image)
+    assert bench.engine.find_image("localhost/no-such-image:1") is None
     with pytest.raises(ImageMissing, match="no-such-image"):
         bench.engine.create_container(bench.stranger().spec(SLEEP, image="localhost/no-such-image:1"))
 
@@ -451,11 +458,11 @@ def test_an_image_can_be_made_from_a_file_system(bench: Bench) -> None:
     name, broken = f"localhost/trainlet-contract:{bench.prefix}", f"localhost/trainlet-broken:{bench.prefix}"
     with pytest.raises(EngineError, match="trainlet-broken"):
         bench.engine.import_image(broken, iter([b"no tar file"] * 1000))
-    assert not bench.engine.has_image(broken)
-    assert not bench.engine.has_image(name)
+    assert bench.engine.find_image(broken) is None
+    assert bench.engine.find_image(name) is None
     bench.engine.import_image(name, iter([build_tar()]))
     with closing(docker.APIClient(get_url(bench.kind))) as client:  # what has no verb of ours; Podman knows it too
-        assert bench.engine.has_image(name)
+        assert bench.engine.find_image(name)
         bench.create(bench.spec(image=name, command=("/program",)))
         bench.sweep()
         client.remove_image(name)

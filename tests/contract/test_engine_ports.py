@@ -12,7 +12,7 @@ LISTEN = """
 import socket, sys, time
 sockets = [socket.create_server((address, 0), family=socket.AF_INET6 if ':' in address else socket.AF_INET)
            for address in sys.argv[1:]]
-print(*(each.getsockname()[1] for each in sockets))
+print(" ".join(str(each.getsockname()[1]) for each in sockets))
 time.sleep(600)
 """
 

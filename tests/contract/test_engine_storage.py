@@ -65,6 +65,7 @@ def test_a_volume_is_made_once_seen_and_removed(bench: Bench) -> None:
     bench.engine.create_volume(spec)
     (seen,) = bench.engine.observe(bench.owner).volumes
     assert (seen.name, dict(seen.labels)) == (spec.name, spec.labels)
+    assert bench.engine.observe(bench.owner, with_volumes=False).volumes == ()
     bench.engine.remove_volume(spec.name)
     bench.engine.remove_volume(spec.name)
     assert list_volumes(bench) == []

@@ -15,11 +15,16 @@ ARTIFACTS = Path(__file__).parents[2] / ".cache" / "failures"
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
-    """Let fixtures know how the test went."""
+    """Let fixtures know how the test went; show with a failure what the operator said."""
     outcome = yield
     report = outcome.get_result()  # type: ignore[attr-defined]
-    if call.when == "call":
-        item.stash[FAILED] = report.failed
+    if call.when != "call":
+        return
+    item.stash[FAILED] = report.failed
+    worlds = [each for each in getattr(item, "funcargs", {}).values() if isinstance(each, World)]
+    if report.failed:
+        logs = [each.log.read_text(errors="replace")[-6000:] for each in worlds if each.log.exists()]
+        report.sections += [("log of the operator", text) for text in logs]
 
 
 FAILED = pytest.StashKey[bool]()
@@ -31,16 +36,16 @@ def world(request: pytest.FixtureRequest) -> Iterator[World]:
     yield from open_world(request, request.param)
 
 
-@pytest.fixture
+@pytest.fixture(params=["docker"])
 def docker_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """The same on Docker only."""
-    yield from open_world(request, "docker")
+    yield from open_world(request, request.param)
 
 
-@pytest.fixture
+@pytest.fixture(params=["process"])
 def process_world(request: pytest.FixtureRequest) -> Iterator[World]:
     """The same on plain processes."""
-    yield from open_world(request, "process")
+    yield from open_world(request, request.param)
 
 
 def open_world(request: pytest.FixtureRequest, kind: str) -> Iterator[World]:

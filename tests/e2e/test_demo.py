@@ -70,12 +70,9 @@ def test_it_trains_in_containers_and_leaves_none(world: World) -> None:
     assert_trained(world, 2, run_demo(world))
 
 
-def test_it_trains_in_processes_and_leaves_none(process_world: World) -> None:
-    assert_trained(process_world, 3, run_demo(process_world, "--nodes", "3"))
-
-
-def test_the_verbs_work_on_what_it_leaves(process_world: World) -> None:
-    done = run_demo(process_world, "--nodes", "1")
+def test_it_trains_in_processes_and_the_verbs_work_on_what_it_leaves(process_world: World) -> None:
+    done = run_demo(process_world, "--nodes", "3")
+    assert_trained(process_world, 3, done)
     verbs = [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("  trainlet ")]
     assert [verb[0] for verb in verbs] == ["get", "describe", "logs"]
     for verb in verbs:

@@ -7,7 +7,10 @@ may read the key, which one engine shows.
 """
 
 import base64
+import os
 import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ import pytest
 from engines import FRAMEWORKS_IMAGE
 from runtimes import PROGRAM, drop_job, put_program, read_program
 from trainlet.kube.meta import JSON
+from trainlet.server.credentials import load_credentials
 from waiting import wait_for
 from world import PYTHON_IMAGE, World
 
@@ -187,3 +191,80 @@ def test_an_initializer_of_a_path_that_is_not_allowed_is_refused(world: World) -
     assert report["phase"] == "Rejected", world.describe("reading")
     assert "--allow-host-path" in str(report["errors"])
     assert world.owned() == 0
+
+
+def build_object(kind: str, name: str, **data: str) -> JSON:
+    """Return a ConfigMap or a Secret; a dot in a key is written as two underscores."""
+    texts = {key.replace("__", "."): text for key, text in data.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "stringData" if kind == "Secret" else "data": texts,
+    }
+
+
+def test_an_initializer_fetches_over_https_with_what_a_secret_of_the_job_says(world: World) -> None:
+    credentials = load_credentials(world.base / "credentials", datetime.now(UTC))
+    world.drop_private(
+        build_object("Secret", "keys", server__pem=credentials.server_file.read_text()),
+        build_object("Secret", "how-to-fetch", SSL_CERT_FILE="/authority/root.pem"),
+        file="secrets.yaml",
+    )
+    world.drop(
+        build_object("ConfigMap", "pages", numbers__txt="40\n60\n"),
+        build_object("ConfigMap", "authority", root__pem=credentials.authority),
+        file="maps.yaml",
+    )
+    uri = "https://127.0.0.1:8443/numbers.txt"
+    drop_job(
+        world,
+        "web",
+        1,
+        ["python3", "-c", read_program("read_data")],
+        "web",
+        initializer={"dataset": {"storageUri": uri, "secretRef": {"name": "how-to-fetch"}}},
+        trainer={"env": [{"name": "EXPECTED", "value": "100"}]},
+    )
+    start_with_initializer(world)
+    wait_complete(world, "web")
+    assert "rank 0 sum 100 of numbers.txt\n" in world.log_of("web", "node-0")
+    assert '"GET /numbers.txt' in world.log_of("web", "dataset-initializer.site")
+
+
+# Flux
+
+FLUX_VIEW_IMAGE = "localhost/trainlet-flux-view:test"
+VIEW = "/opt/views/._view/hash/bin"
+
+
+@pytest.fixture
+def flux_view(world: World) -> Iterator[None]:
+    """The image that brings Flux, with a program in its place; the scripts around it are the policy's own."""
+    script = f"mkdir -p {VIEW} /opt/software && cat >{VIEW}/flux && chmod +x {VIEW}/flux"
+    name = f"flux-view-{os.getpid()}"
+    world.client("run", "-i", "--name", name, PYTHON_IMAGE, "sh", "-c", script, given=read_program("flux_stand_in"))
+    file = world.base / "view.tar"
+    world.client("export", "-o", str(file), name)
+    world.client("rm", name)
+    with file.open("rb") as tar:
+        world.engine.import_image(FLUX_VIEW_IMAGE, iter(lambda: tar.read(1 << 20), b""))
+    file.unlink()
+    try:
+        yield
+    finally:
+        world.client("rmi", FLUX_VIEW_IMAGE)
+
+
+@pytest.mark.usefixtures("flux_view")
+def test_flux_nodes_meet_with_what_their_init_container_brought(world: World) -> None:
+    """Real Flux is in no package of this machine's: what meets here is a stand-in, the way to it is the policy's."""
+    drop_job(world, "flux", 2, ["echo", "trained"], "flux", trainer={"args": ["by", "flux"]})
+    world.start()
+    report = world.wait_phase("flux", "Complete", "Failed", "Rejected")
+    assert report["phase"] == "Complete", world.describe("flux")
+    leader = world.log_of("flux", "node-0")
+    assert "2 brokers have met" in leader
+    assert "trained by flux" in leader
+    assert "Flux is ready for flux-node-0-[0-1]" in world.log_of("flux", "node-1.flux-installer")
+    world.wait_gone(str(world.job("flux")["metadata"]["uid"]))

@@ -1,5 +1,7 @@
 """Whatever breaks while a job runs, things end where the files say."""
 
+import os
+
 import pytest
 
 from trainlet.planning.observed import Observed
@@ -97,7 +99,8 @@ def test_a_network_removed_by_hand_comes_back_with_its_nodes(world: World) -> No
         world.client("network", "disconnect", "-f", network.name, container.name)
     removed = world.client("network", "rm", *(["-f"] if world.kind.runtime == "podman" else []), network.name)
     assert removed.returncode == 0, removed.stderr
-    wait_for(lambda: {n.id for n in world.observe(uid).networks} not in (set(), {network.id}), "a new network")
+    # Podman tells nobody of networks: it is seen by the next look at the job, half a minute later at most.
+    wait_for(lambda: {n.id for n in world.observe(uid).networks} not in (set(), {network.id}), "a new network", 60)
     wait_for(lambda: [c.networks for c in world.running("job")] == [frozenset({network.name})] * 2, "both nodes on it")
     assert_completes(world)
 
@@ -184,9 +187,9 @@ def test_a_command_that_is_not_there_fails_the_job_and_says_so(world: World) -> 
     assert "not found" in report["rootCause"]["message"]
 
 
-def test_forty_jobs_at_once(docker_world: World) -> None:
+def test_many_jobs_at_once(docker_world: World) -> None:
     docker_world.start()
-    names = [f"many-{number}" for number in range(40)]
+    names = [f"many-{number}" for number in range(40 if os.environ.get("TRAINLET_SOAK") == "1" else 10)]
     for name in names:
         docker_world.drop(build_train_job(name, 2, ["python3", "-c", "print('done')"]))
     for name in names:

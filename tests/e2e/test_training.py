@@ -52,7 +52,7 @@ def assert_trained(world: World, name: str, nodes: int) -> None:
     assert len({weights for *_, weights in results}) == 1
 
 
-@pytest.mark.parametrize(("nodes", "launcher"), [(2, "torchrun"), (4, "python")])
+@pytest.mark.parametrize(("nodes", "launcher"), [(2, "torchrun"), pytest.param(4, "python", marks=pytest.mark.soak)])
 def test_a_dropped_file_trains(world: World, nodes: int, launcher: str) -> None:
     world.start()
     drop_training(world, "digits", nodes, launcher)
@@ -71,9 +71,10 @@ def wait_training(world: World, name: str) -> ObservedContainer:
     return node
 
 
+@pytest.mark.parametrize("world", ["podman"], indirect=True)
 def test_a_crash_of_the_operator_does_not_disturb_training(world: World) -> None:
     world.start()
-    drop_training(world, "digits", 2, "torchrun", epochs=60)
+    drop_training(world, "digits", 2, "torchrun", epochs=40)
     wait_training(world, "digits")
     world.kill()
     world.start()
@@ -82,9 +83,10 @@ def test_a_crash_of_the_operator_does_not_disturb_training(world: World) -> None
     assert report["restarts"] == 0
 
 
+@pytest.mark.parametrize("world", ["docker"], indirect=True)
 def test_a_killed_node_is_restarted_and_the_job_still_trains(world: World) -> None:
     world.start()
-    drop_training(world, "digits", 2, "torchrun", epochs=150)
+    drop_training(world, "digits", 2, "torchrun", epochs=60)
     victim = wait_training(world, "digits")
     world.client("kill", victim.name)
     report = world.wait_phase("digits", "Complete", "Failed", timeout_seconds=240)

@@ -9,16 +9,14 @@ from hypothesis import strategies as st
 
 from builders import build_job, build_runtime
 from trainlet.admission.admit import Admitted, Rules, admit
-from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME
 from trainlet.kube.errors import ApiError
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.loading import build_rules
-from trainlet.package_data import read_crds
 from trainlet.settings import Settings
 from upstream_crds import write_upstream_crds
 
-RULES = Rules(tuple(map(parse_crd, read_crds())))
+RULES = build_rules(Settings())
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUNTIMES = {ObjectKey(CLUSTER_TRAINING_RUNTIME, "", "torch-distributed"): build_runtime()}
 JOB = {

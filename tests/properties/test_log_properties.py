@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import NOW
-from trainlet.cli.log_lines import SeenLines
 from trainlet.engine.base import LogLine
+from trainlet.logs.lines import SeenLines
 
 #: For each line: milliseconds since the last, how late it is stamped (the two streams are stamped apart), its text.
 LINES = st.lists(

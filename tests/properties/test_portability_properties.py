@@ -59,7 +59,7 @@ def values(draw: st.DrawFn, schema: Schema, depth: int = 0) -> Any:
 def pods(draw: st.DrawFn) -> JSON:
     """A pod with a container, and mostly volumes and a security context: chance alone rarely reaches into these."""
     more = {name: draw(values(POD["properties"][name])) for name in ("volumes", "securityContext")}
-    container = draw(values(POD["properties"]["containers"]["items"]))
+    container = {"name": "node", "image": "i", **draw(values(POD["properties"]["containers"]["items"]))}
     return {**draw(values(POD)), **more, "containers": [container]}
 
 

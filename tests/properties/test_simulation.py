@@ -4,175 +4,72 @@
 """
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from builders import build_runtime
-from harness import Machine
+from harness import IMAGES, Machine, find_jobset, list_documents, open_machine, read_records, write_file, write_job
+from lives import LONG
+from told_lives import build_crowded_runtime, build_gang_runtime
 from trainlet.kube.conditions import is_true
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
-from trainlet.planning.observed import ContainerState
-from trainlet.planning.records import PodRecord, read_record
+from trainlet.planning.observed import ContainerState, ObservedContainer
 from trainlet.planning.status import is_finished
 
-LONG = os.environ.get("TRAINLET_LONG") == "1"
-RUNTIME = build_runtime(job={"backoffLimit": 3}, pod={"terminationGracePeriodSeconds": 10})
-#: A file system in memory where there is one: every document is synced to disk.
-FAST_DIRECTORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
+PORT = 80
+HOUR = 3600
+PROBE = {"readinessProbe": {"tcpSocket": {"port": PORT}}}
+RUNTIMES = [
+    build_runtime("plain", job={"backoffLimit": 3}, pod={"terminationGracePeriodSeconds": 10}),
+    build_gang_runtime("ready", "Ready", strategy="Recreate", retain="Delete", **PROBE),
+    build_gang_runtime("complete", "Complete", strategy="BlockingRecreate", retain="Retain"),
+    build_crowded_runtime("crowded"),
+]
 Place = tuple[str, str]
-#: Namespace and name -> number of nodes. Two of one name, to meet each other's names on the engine.
-JOBS: dict[Place, int] = {("default", "mnist"): 2, ("team", "mnist"): 1, ("default", "team"): 1}
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a job is made of, and the host names of all its pods."""
+
+    runtime: str
+    nodes: int
+    pods: tuple[str, ...]
+
+
+#: Namespace and name -> shape. Two of one name, to meet each other's names on the engine.
+JOBS: dict[Place, Shape] = {
+    ("default", "mnist"): Shape("plain", 2, ("mnist-node-0-0", "mnist-node-0-1")),
+    ("team", "mnist"): Shape("ready", 1, ("mnist-first-0-0", "mnist-node-0-0")),
+    ("default", "team"): Shape("complete", 1, ("team-first-0-0", "team-node-0-0")),
+    ("default", "crowd"): Shape("crowded", 1, ("crowd-node-0-0",)),
+}
+#: The container that has a port, the job that starts over blocking, the volume that goes and the one that stays.
+LISTENER, BLOCKING = "team.mnist-first-0", ("default", "team")
+DELETED, RETAINED = "team.data-mnist", "data-team"
 FILES = ("a.yaml", "b.yaml", "c.yaml")
 #: Most changes are seen before the next one happens.
 SEEN = st.sampled_from([True, True, False])
 VERBS = (
     "observe",
     "create_network",
+    "create_volume",
     "create_container",
     "start_container",
     "stop_container",
     "remove_container",
     "remove_network",
+    "remove_volume",
+    "find_ports",
     "_read_log",
 )
-
-
-@contextmanager
-def open_machine(runtime: JSON = RUNTIME, **options: Any) -> Iterator[Machine]:
-    """Give a machine in a directory of its own."""
-    directory = tempfile.mkdtemp(dir=FAST_DIRECTORY)
-    machine = Machine(Path(directory), runtime, **options)
-    try:
-        yield machine
-    finally:
-        machine.kill()
-        shutil.rmtree(directory)
-
-
-def write_job(machine: Machine, file: str, place: Place = ("default", "mnist"), nodes: int = 2, **spec: Any) -> None:
-    """Write a manifest."""
-    namespace, name = place
-    job = {
-        "apiVersion": "trainer.kubeflow.org/v1alpha1",
-        "kind": "TrainJob",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"runtimeRef": {"name": "torch-distributed"}, "trainer": {"numNodes": nodes}, **spec},
-    }
-    write_file(machine, file, yaml.safe_dump(job))
-
-
-def write_file(machine: Machine, file: str, text: str) -> None:
-    """Replace a file, as editors do."""
-    new = machine.root / f".{file}.new"
-    new.write_text(text, encoding="utf-8")
-    new.replace(machine.root / file)
-
-
-def read_records(machine: Machine, place: Place) -> dict[str, PodRecord]:
-    """Return what is written of a job's nodes, by host name."""
-    return {pod["spec"]["hostname"]: read_record(pod) for pod in machine.status.read_part(*place, "pods")}
-
-
-def list_documents(machine: Machine) -> list[str]:
-    """Return the files of the status directory, those of the directory itself left out."""
-    root = machine.status.root
-    return sorted(str(p.relative_to(root)) for p in root.rglob("*") if p.is_file() and p.name != ".gitignore")
-
-
-# One story, and at each of its calls in turn the operator dies or the call fails
-
-
-def train(machine: Machine, go_on: Callable[[], None]) -> None:
-    """Tell of a job that starts, fails once, is suspended, resumed, ends, and is deleted; `go_on` lets the operator."""
-    write_job(machine, "job.yaml")
-    go_on()
-    assert machine.engine.running == ["mnist-node-0", "mnist-node-1"]
-    machine.engine.exit("mnist-node-0", 1)
-    go_on()
-    assert machine.engine.running == ["mnist-node-0", "mnist-node-1"]
-    assert [c.attempt for c in machine.engine.containers] == [1, 0]
-    assert [record.failures for record in read_records(machine, ("default", "mnist")).values()] == [1, 0]
-    write_job(machine, "job.yaml", suspend=True)
-    go_on()
-    assert machine.engine.containers == []
-    write_job(machine, "job.yaml")
-    machine.clock.advance(30)
-    go_on()
-    assert [c.attempt for c in machine.engine.containers] == [2, 1]
-    assert [record.failures for record in read_records(machine, ("default", "mnist")).values()] == [1, 0]
-    for name in machine.engine.running:
-        machine.engine.exit(name, 0)
-    go_on()
-    assert (machine.engine.containers, machine.engine.networks) == ([], [])
-    stored = machine.status.read_job("default", "mnist")
-    assert stored is not None
-    assert find(stored.report, "status", "phase") == "Complete"
-    assert read_logs(machine) == ["attempt 2", "attempt 1", "attempt 1", "attempt 0"]
-    (machine.root / "job.yaml").unlink()
-    go_on()
-    assert list_documents(machine) == []
-
-
-def read_logs(machine: Machine) -> list[str]:
-    """Return which attempt each kept log is of: nodes 0 and 1, and of each the one before."""
-    paths = [
-        machine.status.log_path("default", "mnist", f"node-{n}", previous=previous)
-        for n in (0, 1)
-        for previous in (False, True)
-    ]
-    return [" ".join(path.read_text(encoding="utf-8").split()[-2:]) for path in paths]
-
-
-STARTS = [("mnist-node-0-0", n) for n in (0, 1, 2)] + [("mnist-node-0-1", n) for n in (0, 1)]
-
-
-def choose_calls(done: bool) -> range:
-    """Return the calls of the story to try: all of them, or in short every second, odd ones before their effect."""
-    with open_machine() as machine:
-        train(machine, machine.run)
-        assert sorted((start.pod, start.attempt) for start in machine.engine.started) == STARTS
-        return range(1, machine.engine.calls + 1) if LONG else range(1 + done, machine.engine.calls + 1, 2)
-
-
-@pytest.mark.parametrize("done", [False, True], ids=["before-its-effect", "after-its-effect"])
-def test_an_operator_killed_at_any_call_loses_and_doubles_nothing(done: bool) -> None:
-    for call in choose_calls(done):
-        with open_machine() as machine:
-            machine.engine.kill_operator(call, done=done)
-            train(machine, machine.run)
-            assert machine.deaths == 1, f"nobody died at call {call}"
-            assert sorted((start.pod, start.attempt) for start in machine.engine.started) == STARTS
-
-
-@pytest.mark.parametrize("done", [False, True], ids=["refused", "answer-lost"])
-def test_a_call_that_fails_is_made_up_for(done: bool) -> None:
-    for call in choose_calls(done):
-        with open_machine() as machine:
-
-            def go_on(machine: Machine = machine) -> None:
-                machine.run()
-                for _ in range(11):  # the grace period of one that was not asked to end
-                    machine.advance(1)
-
-            machine.engine.fail_call(call, done=done)
-            train(machine, go_on)
-            assert sorted((start.pod, start.attempt) for start in machine.engine.started) == STARTS
-
-
-# Anything in any order
 
 
 class Simulation(RuleBasedStateMachine):
@@ -185,18 +82,22 @@ class Simulation(RuleBasedStateMachine):
         self.spoiled: dict[str, Place] = {}
         self.broken: set[str] = set()
         self.seen: set[str] = set()
-        self.attempts: dict[tuple[str, str], int] = {}
+        self.numbers: dict[tuple[str, str], tuple[int, int]] = {}
         self.verdicts: dict[str, list[JSON]] = {}
-        self.starts: dict[tuple[str, str], int] = {}
+        self.starts: dict[tuple[str, str, str], tuple[int, int]] = {}
+        self.restarts: dict[str, int] = {}
         self.foreign: set[str] = set()
+        self.is_retained = False
+        self.is_clock_ahead = False
 
-    @initialize(auto_remove=st.booleans(), stop_code=st.sampled_from([143, 0]))
-    def begin(self, auto_remove: bool, stop_code: int) -> None:
+    @initialize(auto_remove=st.booleans(), stop_code=st.sampled_from([143, 0]), place=st.sampled_from(list(JOBS)))
+    def begin(self, auto_remove: bool, stop_code: int, place: Place) -> None:
         self.auto_remove = auto_remove
-        self._open = open_machine(auto_remove=auto_remove)
+        self._open = open_machine(*RUNTIMES, auto_remove=auto_remove)
         self.machine: Machine = self._open.__enter__()
         self.machine.engine.stop_code = stop_code
         self.machine.run()
+        self.drop(FILES[0], place, suspend=False, seen=True)
 
     # What a user does
 
@@ -204,7 +105,7 @@ class Simulation(RuleBasedStateMachine):
     def drop(self, file: str, place: Place, suspend: bool, seen: bool) -> None:
         self._forget(file)
         self.good[file] = (place, suspend)
-        write_job(self.machine, file, place, JOBS[place], suspend=suspend)
+        self._write(file, place, JOBS[place].nodes, suspend=suspend)
         self._run(seen)
 
     @rule(file=st.sampled_from(FILES), place=st.sampled_from(list(JOBS)), seen=SEEN)
@@ -216,7 +117,7 @@ class Simulation(RuleBasedStateMachine):
     def spoil(self, file: str, place: Place, seen: bool) -> None:
         self._forget(file)
         self.spoiled[file] = place
-        write_job(self.machine, file, place, nodes=-1)
+        self._write(file, place, -1, suspend=False)
         self._run(seen)
 
     @rule(file=st.sampled_from(FILES), seen=SEEN)
@@ -235,6 +136,11 @@ class Simulation(RuleBasedStateMachine):
         (self.machine.root / file).unlink(missing_ok=True)
         self._run(seen)
 
+    def _write(self, file: str, place: Place, nodes: int, *, suspend: bool) -> None:
+        namespace, name = place
+        ref, trainer = {"name": JOBS[place].runtime}, {"numNodes": nodes}
+        write_job(self.machine, file, name, namespace, runtimeRef=ref, trainer=trainer, suspend=suspend)
+
     # What containers do, and what others do to them
 
     @rule(which=st.integers(0, 9), code=st.sampled_from([0, 0, 1, 137]))
@@ -242,6 +148,24 @@ class Simulation(RuleBasedStateMachine):
     def exit(self, which: int, code: int) -> None:
         running = self.machine.engine.running
         self.machine.engine.exit(running[which % len(running)], code)
+
+    @rule(which=st.integers(0, 9), seen=SEEN)
+    @precondition(lambda self: self._gang())
+    def fail(self, which: int, seen: bool) -> None:
+        """After this all nodes of the job start over, once."""
+        self.machine.engine.exit(self._gang()[which % len(self._gang())], 1)
+        self._run(seen)
+
+    @rule(is_open=st.sampled_from([True, True, False]))
+    @precondition(lambda self: LISTENER in self.machine.engine.running)
+    def listen(self, is_open: bool) -> None:
+        self.machine.engine.listen(LISTENER, *([PORT] if is_open else []))
+
+    @rule(seen=SEEN)
+    @precondition(lambda self: DELETED in self.machine.engine.volumes)
+    def take_volume(self, seen: bool) -> None:
+        self.machine.engine.take_volume(DELETED)
+        self._run(seen)
 
     @rule(which=st.integers(0, 9), seen=SEEN)
     @precondition(lambda self: self.machine.engine.containers)
@@ -266,6 +190,10 @@ class Simulation(RuleBasedStateMachine):
     def make_stubborn(self, name: str) -> None:
         self.machine.engine.stubborn.add(name)
 
+    def _gang(self) -> list[str]:
+        """Return the running containers of jobs whose nodes start over together."""
+        return [name for name in self.machine.engine.running if name.startswith(("team.mnist-", "team-"))]
+
     # What goes wrong
 
     @rule(verb=st.sampled_from(VERBS), times=st.integers(1, 3))
@@ -282,8 +210,12 @@ class Simulation(RuleBasedStateMachine):
 
     @rule(here=st.booleans(), there=st.booleans())
     def change_images(self, here: bool, there: bool) -> None:
-        self.machine.engine.images = {"image:1"} if here else set()
-        self.machine.engine.registry = {"image:1"} if there else set()
+        self.machine.engine.images = set(IMAGES if here else ())
+        self.machine.engine.registry = set(IMAGES if there else ())
+
+    @rule(are_told=st.booleans())
+    def tell_ports(self, are_told: bool) -> None:
+        self.machine.engine.tells_ports = are_told
 
     @rule(is_open=st.booleans())
     def hold_pulls(self, is_open: bool) -> None:
@@ -297,6 +229,21 @@ class Simulation(RuleBasedStateMachine):
     @rule()
     def kill(self) -> None:
         self.machine.kill()
+
+    @rule(code=st.sampled_from([255, 143]))
+    def reboot(self, code: int) -> None:
+        self.machine.reboot(code)
+
+    @rule()
+    def empty_the_engine(self) -> None:
+        self.machine.engine.wipe()
+        self.is_retained = False
+
+    @rule()
+    def set_clock(self) -> None:
+        """Set it forth, and the next time back."""
+        self.machine.clock.jump(-HOUR if self.is_clock_ahead else HOUR)
+        self.is_clock_ahead = not self.is_clock_ahead
 
     # What the operator does
 
@@ -317,8 +264,9 @@ class Simulation(RuleBasedStateMachine):
         } - finished
         for start in self.machine.engine.started[before:]:
             assert start.owner in allowed, f"{start} of a suspended, finished or deleted job"
-            assert start.attempt >= self.starts.get((start.owner, start.pod), 0), "attempts start in their order"
-            self.starts[(start.owner, start.pod)] = start.attempt
+            number, place = (start.restart, start.attempt), (start.owner, start.pod, start.container)
+            assert number >= self.starts.get(place, (0, 0)), "they start in their order"
+            self.starts[place] = number
         self._forget_jobs()
         if self.machine.operator is not None:
             self.seen = set(self.good)
@@ -327,7 +275,8 @@ class Simulation(RuleBasedStateMachine):
         """Expect nothing of jobs that are gone: one that comes again begins anew."""
         uids = {find(job, "metadata", "uid") for job in self._jobs().values()}
         self.starts = {key: value for key, value in self.starts.items() if key[0] in uids}
-        self.attempts = {key: value for key, value in self.attempts.items() if key[0] in uids}
+        self.numbers = {key: value for key, value in self.numbers.items() if key[0] in uids}
+        self.restarts = {uid: value for uid, value in self.restarts.items() if uid in uids}
         self.verdicts = {uid: value for uid, value in self.verdicts.items() if uid in uids}
 
     def _forget(self, file: str) -> None:
@@ -357,11 +306,17 @@ class Simulation(RuleBasedStateMachine):
             assert all(c.state is ContainerState.RUNNING for c in foreign)
 
     @invariant()
-    def no_slot_has_two_living_containers(self) -> None:
+    def no_container_of_a_pod_lives_twice(self) -> None:
         if self._open is not None:
             living = [c for c in self.machine.engine.containers if c.state is ContainerState.RUNNING]
-            slots = [(c.labels["trainlet.dev/owner-uid"], c.pod) for c in living]
-            assert len(slots) == len(set(slots))
+            places = [(c.labels["trainlet.dev/owner-uid"], c.pod, c.container) for c in living]
+            assert len(places) == len(set(places))
+
+    @invariant()
+    def with_blocking_recreate_all_that_live_are_of_one_restart(self) -> None:
+        if self._open is not None and BLOCKING in self._jobs():
+            mine = self._containers_of(self._jobs()[BLOCKING])
+            assert len({c.restart for c in mine if c.state is ContainerState.RUNNING}) <= 1
 
     @invariant()
     def restarts_and_failures_are_counted_once(self) -> None:
@@ -369,11 +324,33 @@ class Simulation(RuleBasedStateMachine):
             return
         for place, job in self._jobs().items():
             uid = find(job, "metadata", "uid")
-            for pod, record in read_records(self.machine, place).items():
-                assert record.attempt >= self.attempts.get((uid, pod), 0), "restarts never fall"
+            for pod, record in read_records(self.machine, *place).items():
+                number = (record.restart, record.attempt)
+                assert number >= self.numbers.get((uid, pod), (0, 0)), "restarts never fall"
                 assert record.failures <= self.machine.engine.counted_exits[(uid, pod)]
-                assert record.failures <= record.attempt + 1
-                self.attempts[(uid, pod)] = record.attempt
+                assert record.failures <= record.restarts + len(record.containers)
+                self.numbers[(uid, pod)] = number
+
+    @invariant()
+    def all_nodes_start_over_as_often_as_allowed_and_never_without_a_failure(self) -> None:
+        if self._open is None:
+            return
+        for place, job in self._jobs().items():
+            uid, jobset = find(job, "metadata", "uid"), find_jobset(self.machine, *place)
+            if jobset is None:
+                continue
+            restarts = jobset["status"]["restarts"]
+            assert jobset["status"]["restartsCountTowardsMax"] == restarts
+            exits = self.machine.engine.counted_exits
+            failures = sum(count for (owner, _), count in exits.items() if owner == uid)
+            assert self.restarts.get(uid, 0) <= restarts <= min(1, failures)
+            self.restarts[uid] = restarts
+
+    @invariant()
+    def a_retained_volume_stays(self) -> None:
+        if self._open is not None:
+            assert not self.is_retained or RETAINED in self.machine.engine.volumes
+            self.is_retained = RETAINED in self.machine.engine.volumes
 
     @invariant()
     def a_terminal_condition_never_reverts(self) -> None:
@@ -393,10 +370,12 @@ class Simulation(RuleBasedStateMachine):
         if self._open is None:
             return
         try:
-            self.machine.engine.registry = {"image:1"}
+            self.machine.engine.registry = set(IMAGES)
             self.machine.engine.heal()
             self.foreign = set()
-            for seconds in (0, 1, 31, 61, 301, 301):
+            for seconds in (0, 1, 31, 61, 301, 301, 61, HOUR):
+                if LISTENER in self.machine.engine.running:
+                    self.machine.engine.listen(LISTENER, PORT)
                 self.machine.clock.advance(seconds)
                 self._run(True)
             self._check_files()
@@ -420,28 +399,35 @@ class Simulation(RuleBasedStateMachine):
             if place not in self.spoiled.values() and not self.broken:
                 assert find(jobs[place], "spec", "suspend") in suspends
 
+    def _containers_of(self, job: JSON) -> list[ObservedContainer]:
+        uid = find(job, "metadata", "uid")
+        return [c for c in self.machine.engine.containers if c.labels["trainlet.dev/owner-uid"] == uid]
+
     def _check_job(self, place: Place, job: JSON) -> None:
         """What runs is what should."""
-        uid, engine = find(job, "metadata", "uid"), self.machine.engine
-        mine = [c for c in engine.containers if c.labels["trainlet.dev/owner-uid"] == uid]
+        mine, shape = self._containers_of(job), JOBS[place]
         running = {c.pod for c in mine if c.state is ContainerState.RUNNING}
-        done = {pod for pod, record in read_records(self.machine, place).items() if record.succeeded}
+        done = {pod for pod, record in read_records(self.machine, *place).items() if record.succeeded}
         if is_finished(job.get("status", {})):
             assert not running
-            assert not (mine and self.auto_remove)
+            assert not (mine and (self.auto_remove or shape.runtime != "plain"))
         elif find(job, "spec", "suspend"):
             assert not running
         else:
-            nodes = {f"{place[1]}-node-0-{number}" for number in range(JOBS[place])}
-            assert running == nodes - done
-            assert done != nodes
+            is_waiting = shape.runtime == "complete" and shape.pods[0] not in done
+            assert running == set(shape.pods[: 1 if is_waiting else None]) - done
+            assert done != set(shape.pods)
 
     def _check_leftovers(self) -> None:
         """Nothing of any other job is anywhere."""
         jobs = self._jobs()
+        unfinished = [place for place, job in jobs.items() if not is_finished(job.get("status", {}))]
         uids = {find(job, "metadata", "uid") for job in jobs.values()}
         assert {c.labels["trainlet.dev/owner-uid"] for c in self.machine.engine.containers} <= uids
-        unfinished = [place for place, job in jobs.items() if not is_finished(job.get("status", {}))]
+        left = {DELETED} if ("team", "mnist") in unfinished else set()
+        volumes = {name for name in self.machine.engine.volumes if not name.startswith("crowd-")}
+        assert volumes <= {RETAINED, *left}
+        assert ("default", "crowd") in jobs or volumes == set(self.machine.engine.volumes)
         if self.auto_remove:
             assert len(self.machine.engine.networks) <= len(unfinished)
         known = {f"{namespace}/{name}" for namespace, name in {*jobs, *self.spoiled.values()}}
@@ -458,7 +444,7 @@ class Simulation(RuleBasedStateMachine):
 
 TestSimulation = pytest.mark.timeout(3600 if LONG else 300)(Simulation.TestCase)
 TestSimulation.settings = settings(
-    max_examples=2000 if LONG else 80,
+    max_examples=2000 if LONG else 30,
     stateful_step_count=60 if LONG else 25,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     report_multiple_bugs=False,
@@ -466,7 +452,7 @@ TestSimulation.settings = settings(
 
 
 def test_a_runtime_in_the_directory_is_no_job_to_reconcile() -> None:
-    with open_machine() as machine:
+    with open_machine(*RUNTIMES) as machine:
         write_file(machine, "runtime.yaml", json.dumps(build_runtime("own")))
         machine.run()
         (machine.root / "runtime.yaml").unlink()
@@ -475,15 +461,16 @@ def test_a_runtime_in_the_directory_is_no_job_to_reconcile() -> None:
 
 
 def test_a_later_job_of_a_name_is_another_one_also_after_a_restart() -> None:
-    with open_machine() as machine:
-        write_job(machine, "a.yaml")
+    job = {"runtimeRef": {"name": "plain"}, "trainer": {"numNodes": 2}}
+    with open_machine(*RUNTIMES) as machine:
+        write_job(machine, "a.yaml", "mnist", **job)
         machine.run()
         first = machine.status.read_job("default", "mnist")
         machine.kill()
         machine.run()
         (machine.root / "a.yaml").unlink()
         machine.run()
-        write_job(machine, "a.yaml")
+        write_job(machine, "a.yaml", "mnist", **job)
         machine.run()
         second = machine.status.read_job("default", "mnist")
         assert first is not None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from api_desk import ApiDesk
 from status_client import Desk
 
 
@@ -15,3 +16,11 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     made.open()
     yield made
     made.close()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ApiDesk]:
+    """The API of a registry without jobs; nothing of it is left at the end."""
+    made = ApiDesk(tmp_path)
+    yield made
+    made.stop()

@@ -151,7 +151,10 @@ def test_runtimes_are_listed_with_their_source(desk: Desk) -> None:
         "policy": "torch",
         "image": "image:1",
         "source": str(desk.jobs / "own.yaml"),
+        "url": "",
+        "checked": "",
     }
+    assert rows["torch-distributed"]["url"] == "builtin"
     assert rows["torch-distributed"]["source"].endswith("torch-distributed.yaml")
 
 
@@ -159,7 +162,9 @@ def test_runtimes_can_be_listed_for_people_and_by_name(desk: Desk) -> None:
     assert desk.run("runtimes") == 0
     header, *rows = desk.stdout.splitlines()
     own = next(row for row in rows if row.startswith("own "))
-    assert header.split() == ["NAME", "KIND", "NAMESPACE", "FRAMEWORK", "POLICY", "IMAGE", "SOURCE"]
-    assert own.split()[:5] == ["own", "ClusterTrainingRuntime", "<none>", "<none>", "torch"]
+    assert header.split() == ["NAME", "KIND", "NAMESPACE", "FRAMEWORK", "SOURCE", "AGE"]
+    assert own.split() == ["own", "ClusterTrainingRuntime", "<none>", "<none>", str(desk.jobs / "own.yaml")]
+    assert desk.run("runtimes", "-o", "wide") == 0
+    assert desk.stdout.splitlines()[0].split()[-2:] == ["POLICY", "IMAGE"]
     desk.run("runtimes", "-o", "name")
     assert "clustertrainingruntime.trainer.kubeflow.org/own" in desk.stdout.splitlines()

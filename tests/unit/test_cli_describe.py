@@ -77,6 +77,22 @@ Files:
     )
 
 
+def test_containers_of_a_pod_have_a_line_each(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"exitCode": 3, "reason": "Error"}
+    parts = [
+        {"name": "prepare", "step": "node-0.prepare", "state": "terminated", "restarts": 2, **failed},
+        {"name": "node", "step": "node-0", "state": "waiting"},
+    ]
+    cause = {"node": "node-0", "container": "prepare", **failed, "log": ["no data"]}
+    place.write_job(phase="Failed", nodes=[build_node(0, "waiting", containers=parts)], rootCause=cause)
+    assert run(place, "describe", "tj", "mnist") == 0
+    out = capsys.readouterr().out
+    assert "Root cause: node-0.prepare ended with exit code 3 (Error)\n            | no data\n" in out
+    assert "see: trainlet logs mnist -n default --step node-0 -c prepare\n" in out
+    rows = [line.split()[:3] for line in out.splitlines() if line.strip().startswith("node-0")]
+    assert rows == [["node-0", "waiting", "0"], ["node-0.prepare", "terminated", "2"]]
+
+
 def test_what_is_not_as_on_a_cluster_is_told_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.write_job(
         warnings=["spec.a.nodeSelector has no effect: there is one machine", "spec.trainer is not given"],

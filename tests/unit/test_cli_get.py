@@ -107,6 +107,28 @@ def test_what_is_selected(jobs: Place, capsys: pytest.CaptureFixture[str], words
     assert capsys.readouterr().out.split() == [f"trainjob.trainer.kubeflow.org/{name}" for name in names]
 
 
+@pytest.mark.parametrize("reason", ["EngineUnavailable", "EngineRefused"])
+def test_how_a_job_is_whose_engine_cannot_be_asked_is_unknown(
+    place: Place, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    ended = [build_condition("Complete")]
+    for name, conditions in (("mnist", None), ("bert", None), ("gpt", ended)):
+        place.write_job(name, phase="Complete" if conditions else "Running", conditions=conditions)
+        report = place.status.read_job("default", name)
+        assert report is not None
+        assert report.job is not None
+        assert report.report is not None
+        away = build_condition("Running", "False", reason, "docker cannot be reached (unix:///x): start it")
+        status = {**report.report["status"], "conditions": [away]}
+        place.status.write_job("default", name, [report.job, {**report.report, "status": status}])
+    assert run(place, "get", "tj", "-o", "wide") == 0
+    shown = capsys.readouterr()
+    states = {row.split()[0]: row.split()[1] for row in shown.out.splitlines()[1:]}
+    assert states == {"bert": "Unknown", "gpt": "Complete", "mnist": "Unknown"}
+    assert shown.out.count(f"{reason}   docker cannot be reached") == 2
+    assert shown.err == "warning: docker cannot be reached (unix:///x): start it\n", "it is said once"
+
+
 def test_json_and_yaml_are_the_stored_object_or_a_list(jobs: Place, capsys: pytest.CaptureFixture[str]) -> None:
     stored = jobs.status.read_job("default", "mnist")
     assert stored is not None

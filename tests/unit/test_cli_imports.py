@@ -11,6 +11,7 @@ from stored import Place
 HEAVY = (
     "asyncio",
     "docker",
+    "hashlib",
     "http",
     "jsonschema",
     "pip",
@@ -18,6 +19,7 @@ HEAVY = (
     "pydantic",
     "requests",
     "rich",
+    "shutil",
     "threading",
     "trainlet.apis",
     "trainlet.manager",

@@ -49,7 +49,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ProcessE
 def start_node(engine: ProcessEngine, script: str, rank: int = 0, attempt: int = 0) -> str:
     """Run a script as a node and return its container's name."""
     name = f"mnist-node-{rank}"
-    notes = {labels.OWNER_UID: UID, labels.SDK_STEP: f"node-{rank}", labels.ATTEMPT: str(attempt), labels.STORE: "s"}
+    notes = {labels.OWNER_UID: UID, labels.STEP: f"node-{rank}", labels.ATTEMPT: str(attempt), labels.STORE: "s"}
     engine.create_container(replace(ContainerSpec(name, "none", ("sh", "-c", script)), labels=notes).with_hash())
     engine.start_container(name)
     return name
@@ -169,6 +169,39 @@ def test_what_cannot_be_shown(
     assert what in capsys.readouterr().err
 
 
+PARTS = [
+    {"name": "prepare", "step": "node-0.prepare", "state": "succeeded"},
+    {"name": "trainer", "step": "node-0", "state": "running"},
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "shown"),
+    [
+        (["-c", "prepare"], 0, "[node-0.prepare] prepared\n"),
+        (["-c", "trainer"], 0, "[node-0] trained\n"),
+        ([], 0, "[node-0] trained\n"),
+        (["--node", "0", "-c", "prepare"], 0, "prepared\n"),
+        (["-c", "what"], 1, "trainjob mnist has no container what (namespace default): it has prepare, trainer"),
+    ],
+)
+@pytest.mark.usefixtures("engine")
+def test_one_container_of_several(
+    place: Place, capsys: pytest.CaptureFixture[str], words: list[str], status: int, shown: str
+) -> None:
+    place.write_job(nodes=[build_node(0, "running", containers=PARTS)], engine=PROCESS)
+    place.write_log("node-0", "2026-01-02T03:04:05.000000Z trained\n")
+    place.write_log("node-0.prepare", "2026-01-02T03:04:05.000000Z prepared\n")
+    assert run(place, *words) == status
+    captured = capsys.readouterr()
+    assert shown in (captured.out if status == 0 else captured.err)
+
+
+def test_a_pod_of_one_container_has_no_other(kept: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(kept, "-c", "what") == 1
+    assert "its pods have one container each: leave -c out" in capsys.readouterr().err
+
+
 def test_following_goes_over_restarts_and_kept_files_and_says_each_line_once(
     place: Place, engine: ProcessEngine, tmp_path: Path
 ) -> None:
@@ -182,6 +215,9 @@ def test_following_goes_over_restarts_and_kept_files_and_says_each_line_once(
         keep_and_remove(engine, place)
         start_node(engine, "echo attempt 1", attempt=1)
         keep_and_remove(engine, place)
+        wait_for(
+            lambda: "[node-0] attempt 1" in read_output(tmp_path), "the next attempt, of which only a file is left"
+        )
         start_node(engine, "echo attempt 2; echo end", attempt=2)
         wait_for_end(engine)
         keep_and_remove(engine, place)

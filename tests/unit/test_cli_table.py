@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW
-from trainlet.cli.table import format_age, format_since, render_table
+from trainlet.cli.table import render_table
+from trainlet.kube.ages import format_age, format_since
 from trainlet.kube.meta import format_time
 
 

@@ -133,11 +133,11 @@ def test_a_job_finds_its_runtime_in(desk: Desk, source: str) -> None:
 
 
 def test_a_runtime_of_the_same_call_hides_the_directorys(desk: Desk) -> None:
-    desk.write(desk.out, "a.yaml", build_manifest(), build_runtime("own", pod={"initContainers": [{"name": "i"}]}))
+    desk.write(desk.out, "a.yaml", build_manifest(), build_runtime("own", pod={"schedulingGates": [{"name": "g"}]}))
     job, runtime = validate(desk, "a.yaml")
     assert runtime["accepted"]
     assert [e["path"] for e in job["errors"]] == [
-        "spec.template.spec.replicatedJobs[0].template.spec.template.spec.initContainers"
+        "spec.template.spec.replicatedJobs[0].template.spec.template.spec.schedulingGates"
     ]
 
 
@@ -279,6 +279,7 @@ def repository(tmp_path: Path) -> Path:
         "mnist-trainjob.yaml": build_manifest("mnist", numNode=2),
         "runtimes/own.json": json.dumps(build_runtime("own")),
         "manifests/map.yaml": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}},
+        "manifests/service.yaml": {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "a"}},
         "jobs/status/default/good.yaml": {"no": "object"},
         "compose.yaml": {"services": {}},
         "jobs/train.py": "print()",
@@ -297,7 +298,8 @@ def repository(tmp_path: Path) -> Path:
         (("jobs/good.yaml",), 0, "jobs/good.yaml: TrainJob default/good accepted"),
         (("jobs/lost.yaml", "jobs/good.yaml"), 1, "jobs/lost.yaml:6:3: spec.RuntimeRef: "),
         (("runtimes/own.json", "mnist-trainjob.yaml"), 1, 'did you mean "numNodes"?'),
-        (("manifests/map.yaml",), 0, "not a kind that trainlet knows: ignored"),
+        (("manifests/map.yaml",), 0, "manifests/map.yaml: ConfigMap default/a accepted"),
+        (("manifests/service.yaml",), 0, "not a kind that trainlet knows: ignored"),
         (("runtimes/own.json", "jobs/status/default/good.yaml", "compose.yaml", "jobs/train.py"), 0, "own accepted"),
     ],
 )

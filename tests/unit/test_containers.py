@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 
 from builders import NOW, UID, build_job, build_runtime
-from trainlet.kube.meta import JSON
+from stage import build_config_map, build_secret, set_stage
+from trainlet.kube.meta import JSON, derive_uid
 from trainlet.planning import labels
 from trainlet.planning.containers import build_network
+from trainlet.planning.labels import SANDBOX
+from trainlet.planning.objects import ConfigError
 from trainlet.planning.options import Options
+from trainlet.planning.pods import get_pod_name
 from trainlet.planning.records import PodRecord
-from trainlet.planning.specs import ContainerSpec, Limits, Mount
-from worlds import World, build_world
+from trainlet.planning.specs import ContainerSpec, File, Limits, Mount
+from worlds import World, build_pod_record, build_world
 from worlds import build_network as see_network
 
-OPTIONS = Options(store="abc", workspace_dir="/jobs/workspaces", default_shm_bytes=1 << 28)
+OPTIONS = Options(store="abc", workspace_dir="/jobs/workspaces", limits=Limits(shm_bytes=1 << 28))
 GIBIBYTE = 1 << 30
 
 
@@ -58,7 +62,7 @@ def test_the_labels_say_whose_it_is_and_what_the_sdk_reads() -> None:
         "job-name": "mnist-node-0",
         "batch.kubernetes.io/job-completion-index": "1",
     }
-    found = build("node-1", PodRecord(NOW, attempt=3)).labels
+    found = build("node-1", build_pod_record(NOW, attempt=3)).labels
     assert {key: found.get(key) for key in expected} == expected
 
 
@@ -115,9 +119,11 @@ LIMITS = [
     # resources -> limits
     ({}, Limits(shm_bytes=1 << 28)),
     ({"limits": {"memory": "1Gi"}}, Limits(memory_bytes=GIBIBYTE, shm_bytes=GIBIBYTE)),
-    ({"requests": {"memory": "1Gi", "cpu": 1}}, Limits(shm_bytes=1 << 28)),
-    ({"limits": {"cpu": "1500m"}}, Limits(cpus=1.5, shm_bytes=1 << 28)),
-    ({"limits": {"cpu": 2}}, Limits(cpus=2.0, shm_bytes=1 << 28)),
+    (
+        {"requests": {"memory": "1Gi", "cpu": 1}},
+        Limits(cpu_shares=1024, memory_reservation_bytes=GIBIBYTE, shm_bytes=1 << 28),
+    ),
+    ({"limits": {"cpu": "1500m"}}, Limits(cpus=1.5, cpu_shares=1536, shm_bytes=1 << 28)),
     ({"limits": {"nvidia.com/gpu": 2}}, Limits(shm_bytes=1 << 28, gpus=2, gpu_resource="nvidia.com/gpu")),
     ({"limits": {"amd.com/gpu": "1"}}, Limits(shm_bytes=1 << 28, gpus=1, gpu_resource="amd.com/gpu")),
     ({"limits": {"nvidia.com/gpu": 0}}, Limits(shm_bytes=1 << 28)),
@@ -198,7 +204,13 @@ def test_the_master_is_the_first_node_of_the_trainer_and_not_of_the_job() -> Non
 FIELDS = [
     ("metadata.name", None),
     ("metadata.namespace", "default"),
+    ("metadata.uid", derive_uid(UID, get_pod_name(build_world().slot("node-0"), build_pod_record(NOW)))),
+    ("spec.nodeName", "localhost"),
+    ("spec.serviceAccountName", "default"),
+    ("status.hostIP", "10.213.0.1"),
+    ("status.hostIPs", "10.213.0.1"),
     ("status.podIP", "10.213.0.2"),
+    ("status.podIPs", "10.213.0.2"),
     ("metadata.annotations['batch.kubernetes.io/job-completion-index']", "0"),
     ("metadata.labels['job-name']", "mnist-node-0"),
     ("metadata.labels['no-such']", ""),
@@ -265,7 +277,7 @@ def change(**fields: Any) -> World:
     [
         change(runtime=build_runtime(container={"image": "image:2"})),
         change(runtime=build_runtime(container={"env": [{"name": "A", "value": "1"}]})),
-        change(options=Options(default_shm_bytes=1)),
+        change(options=Options(limits=Limits(shm_bytes=1))),
         change(job=build_job(trainer={"numNodes": 3})),
     ],
 )
@@ -273,3 +285,77 @@ def test_the_hash_tells_a_spec_that_differs(other: World) -> None:
     mine = change().spec("node-0")
     assert mine.labels[labels.SPEC_HASH] == change().spec("node-0").labels[labels.SPEC_HASH]
     assert mine.labels[labels.SPEC_HASH] != other.spec("node-0").labels[labels.SPEC_HASH]
+
+
+def read(key: str) -> JSON:
+    """Return a variable that a key of the Secret `s` says."""
+    return {"name": key.upper(), "valueFrom": {"secretKeyRef": {"name": "s", "key": key}}}
+
+
+def test_command_and_args_may_have_a_secret_s_value() -> None:
+    container = {"command": ["run", "$(KEY)"], "env": [read("key")]}
+    spec = set_stage(container, build_secret("s", key="v")).spec()
+    assert (spec.command, spec.env["KEY"]) == (("run", "v"), "v")
+
+
+def test_what_a_pod_reads_is_of_its_own_kind_and_comes_before_what_is_made_for_training() -> None:
+    source = {"envFrom": [{"prefix": "MASTER_", "configMapRef": {"name": "s"}}]}
+    env = set_stage(source, build_config_map("s", ADDR="mine"), build_secret("s", PORT="1")).spec().env
+    assert (env["MASTER_ADDR"], env["MASTER_PORT"]) == ("mine", "29500")
+
+
+def test_a_container_of_what_is_missing_is_not_made() -> None:
+    with pytest.raises(ConfigError, match='secret "s" not found'):
+        set_stage({"env": [read("key")]}).spec()
+
+
+@pytest.mark.parametrize("container", ["init", "side", SANDBOX])
+def test_only_the_main_containers_are_told_of_each_other(container: str) -> None:
+    inits = [{"name": "init", "image": "i"}, {"name": "side", "image": "i", "restartPolicy": "Always"}]
+    env = set_stage(initContainers=inits).spec(container).env
+    assert env == ({} if container == SANDBOX else {"JOB_COMPLETION_INDEX": "0"})
+
+
+def test_a_resource_of_another_container_of_the_pod() -> None:
+    limits = {"name": "side", "image": "i", "resources": {"limits": {"memory": "1Gi"}}}
+    reference = {"resourceFieldRef": {"containerName": "side", "resource": "limits.memory", "divisor": "1Mi"}}
+    stage = set_stage({"env": [{"name": "M", "valueFrom": reference}]}, others=[limits])
+    assert stage.spec().env["M"] == "1024"
+
+
+def test_names_of_others_are_in_the_hosts_of_the_pod() -> None:
+    aliases = [{"ip": "10.9.9.9", "hostnames": ["a", "b.example"]}]
+    alone, shared = set_stage(hostAliases=aliases), set_stage(hostAliases=aliases, others=[{"name": "b", "image": "i"}])
+    assert alone.spec().hosts[-1] == ("10.9.9.9", ("a", "b.example"))
+    assert shared.spec(SANDBOX).hosts[-1] == ("10.9.9.9", ("a", "b.example"))
+    assert shared.spec().hosts == ()
+
+
+VOLUMES: JSON = {
+    "volumes": [
+        {"name": "files", "secret": {"secretName": "s"}},
+        {"name": "data", "hostPath": {"path": "/data"}},
+        {"name": "scratch", "emptyDir": {}},
+    ]
+}
+MOUNTS: JSON = {
+    "volumeMounts": [
+        {"name": "files", "mountPath": "/files"},
+        {"name": "data", "mountPath": "/data"},
+        {"name": "scratch", "mountPath": "/scratch"},
+    ]
+}
+
+
+def test_a_container_has_its_volumes_and_the_workspace() -> None:
+    spec = set_stage(MOUNTS, build_secret("s", key="v"), **VOLUMES).spec()
+    assert spec.files == (File("/files/key", b"v"),)
+    assert spec.mounts == (Mount("/data", "/data", host_path_type=""), Mount("/workspaces/default/mnist", "/workspace"))
+    assert [mount.target for mount in spec.volumes] == ["/scratch"]
+
+
+def test_a_container_that_mounts_nothing_of_a_secret_needs_none() -> None:
+    stage = set_stage(MOUNTS, others=[{"name": "side", "image": "i"}], **VOLUMES)
+    assert stage.spec("side").files == ()
+    with pytest.raises(ConfigError):
+        stage.spec()

@@ -9,10 +9,12 @@ from datetime import timedelta
 import pytest
 
 from builders import NOW
+from trainlet.kube.meta import JSON
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState
 from trainlet.planning.options import Options
-from trainlet.planning.plan import StopContainer
+from trainlet.planning.plan import StartContainer, StopContainer
+from trainlet.planning.probes import Health
 from worlds import World, build_running, build_world
 
 RESTART = """\
@@ -66,7 +68,7 @@ def test_a_container_without_its_network_is_made_again_and_not_counted() -> None
     world = build_running(nodes=1).lose_network()
     assert world.plan == "CreateNetwork mnist-net"
     world = world.step().step()
-    assert world.record("node-0").termination is not None
+    assert world.part("node-0").termination is not None
     assert world.plan == RESTART
     assert (world.settle().record("node-0").attempt, world.settle().record("node-0").failures) == (1, 0)
 
@@ -146,7 +148,7 @@ def test_images_are_had_as_a_kubelet_has_them(
     world = build_world({"container": container}, options).step()
     world = world.image(**image)  # type: ignore[arg-type]
     assert world.plan == (f"CreateWorkspace /workspaces/default/mnist\n{plan}" if plan == MADE else plan)
-    noted = world.step().record("node-0").waiting
+    noted = world.step().part("node-0").waiting
     expected = waiting or ("ContainerCreating", "")
     assert (noted.reason, noted.message) == expected if noted else waiting is None
 
@@ -283,3 +285,64 @@ def test_a_node_that_starts_is_not_asked_to_end_any_more() -> None:
 def test_a_finished_job_whose_nodes_were_forgotten_starts_none() -> None:
     world = build_running(nodes=1).exit("node-0", 0).settle()
     assert replace(world, pods=()).settle().observed.containers == ()
+
+
+# Probes and hooks
+
+LIVENESS: JSON = {"livenessProbe": {"tcpSocket": {"port": 80}}}
+DYING = Health(started=True, alive=False, message="Liveness probe failed: nothing listens on port 80")
+
+
+def feel(world: World, health: Health) -> World:
+    """Return the world in which the probes of the only node say this."""
+    known = {world.container("node-0").id: health}
+    return replace(world, observed=replace(world.observed, health=known))
+
+
+def find_stop(world: World) -> StopContainer:
+    """Make passes until the node is asked to end, and return how."""
+    for _ in range(4):
+        stops = [action for action in world.draft().plan if isinstance(action, StopContainer)]
+        if stops:
+            return stops[0]
+        world = world.step()
+    raise AssertionError("it is never asked")
+
+
+def test_a_node_that_is_not_alive_is_ended_counted_and_started_again() -> None:
+    world = feel(build_running(1, runtime={"container": LIVENESS}), DYING)
+    assert find_stop(world).reason == DYING.message
+    world = world.step().step()
+    assert world.part("node-0").unhealthy
+    world = world.exit("node-0", 143).settle()
+    assert (world.record("node-0").failures, world.container("node-0").attempt) == (1, 1)
+    assert not world.part("node-0").unhealthy
+
+
+def test_a_node_that_ends_well_when_its_probes_end_it_is_started_again_all_the_same() -> None:
+    world = feel(build_running(1, runtime={"container": LIVENESS}), DYING).step().step()
+    world = world.exit("node-0", 0).settle()
+    assert (world.phase, world.container("node-0").attempt, world.record("node-0").failures) == ("Running", 1, 0)
+
+
+@pytest.mark.parametrize(("seconds", "grace"), [(None, 30), (3, 3)])
+def test_a_probe_may_say_how_long_the_end_may_take(seconds: int | None, grace: int) -> None:
+    probe = {**LIVENESS["livenessProbe"], "terminationGracePeriodSeconds": seconds}
+    world = feel(build_running(1, runtime={"container": {"livenessProbe": probe}}), DYING)
+    assert find_stop(world).grace_seconds == grace
+    assert find_stop(world.edit(suspend=True)).grace_seconds == grace
+
+
+def test_hooks_go_with_the_start_and_the_end() -> None:
+    hooks = {"postStart": {"sleep": {"seconds": 1}}, "preStop": {"httpGet": {"port": "http", "path": "/end"}}}
+    container = {"lifecycle": hooks, "ports": [{"name": "http", "containerPort": 8080}]}
+    world = build_world({"container": container})
+    while not any(isinstance(action, StartContainer) for action in world.draft().plan):
+        world = world.step()
+    [start] = [action for action in world.draft().plan if isinstance(action, StartContainer)]
+    assert start.hook is not None
+    assert start.hook.handler.sleep is not None
+    stop = find_stop(world.settle().edit(suspend=True))
+    assert stop.hook is not None
+    assert stop.hook.handler.http_get is not None
+    assert (stop.hook.handler.http_get.port, stop.hook.address, stop.grace_seconds) == (8080, "10.213.0.2", 30)

@@ -2,13 +2,18 @@
 
 import json
 import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from manifests import Desk
+from trainlet.doctor.asking import fetch
 from trainlet.doctor.checks import CHECKS, examine
-from trainlet.doctor.machine import Finding
+from trainlet.doctor.machine import Finding, Machine, fail, ok
 from trees import FAIL, OK, OWN_PODMAN, StillEngine, Tree
 
 
@@ -17,31 +22,84 @@ def tree(tmp_path: Path) -> Tree:
     return Tree(tmp_path)
 
 
-#: What the Docker and Podman guides list as trouble, and the check that finds it.
-TROUBLES = {
-    "Docker Daemon Not Running": "sockets",
-    "Permission Denied (docker group)": "sockets",
-    "GPU Not Available in Container (Docker)": "gpu",
-    "Containers Not Removed": "leftovers",
-    "Network Conflicts": "name conflicts",
-    "Podman Service Not Running (macOS)": "sockets",
-    "Socket Not Found (Linux)": "podman service",
-    "Permission Denied (Rootless): user namespaces": "user namespaces",
-    "Permission Denied (Rootless): subuid and subgid": "subordinate ids",
-    "DNS Resolution Issues": "container dns",
-    "GPU Not Available (Podman)": "gpu",
-}
-
-
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_every_known_trouble_has_a_check(trouble: str) -> None:
-    assert TROUBLES[trouble] in CHECKS
-
-
 def test_a_check_that_cannot_be_made_does_not_stop_the_others(tree: Tree) -> None:
     found = list(examine(tree.look(StillEngine(is_down=True))))
     assert ("engine", Finding(FAIL, "this cannot be checked: docker cannot be reached", "start it")) in found
     assert "leftovers" in dict(found)
+
+
+def break_check(_: Machine) -> Iterator[Finding]:
+    """Stand for a check with a bug."""
+    yield ok("so far so good")
+    raise KeyError("no such key")
+
+
+def test_a_bug_in_a_check_is_its_own_failed_line(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHECKS, "gpu", break_check)
+    found = list(examine(tree.look(StillEngine())))
+    bug = fail("this cannot be checked: KeyError: 'no such key'", "this is a bug of trainlet: report it")
+    assert [finding for name, finding in found if name == "gpu"] == [ok("so far so good"), bug]
+    assert "leftovers" in dict(found)
+
+
+def test_a_check_that_hangs_is_told_after_a_while(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on = threading.Event()
+
+    def hang(_: Machine) -> Iterator[Finding]:
+        going_on.wait(60)
+        yield ok("at last")
+
+    monkeypatch.setitem(CHECKS, "disk", hang)
+    try:
+        found = dict(examine(tree.look(StillEngine()), timeout_seconds=1))
+    finally:
+        going_on.set()
+    assert found["disk"].message == "this cannot be checked: it takes too long"
+    assert found["leftovers"].level is OK
+
+
+def test_what_cannot_be_read_is_named(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    def read(machine: Machine) -> Iterator[Finding]:
+        yield ok(machine.path("/absent").read_text())
+
+    monkeypatch.setitem(CHECKS, "disk", read)
+    finding = dict(examine(tree.look(StillEngine())))["disk"]
+    assert finding.message == f"this cannot be checked: No such file or directory ({tree.root}/absent)"
+
+
+@pytest.fixture
+def api() -> Iterator[tuple[str, dict[str, Any]]]:
+    """An API that answers what it is given for a path, and its URL."""
+    known: dict[str, Any] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = known.get(self.path)
+            self.send_response(200 if body is not None else 404)
+            self.end_headers()
+            self.wfile.write(body if isinstance(body, bytes) else json.dumps(body or {}).encode())
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", known
+        server.shutdown()
+        thread.join()
+
+
+def test_an_engine_is_asked_over_its_api(tree: Tree, api: tuple[str, dict[str, Any]]) -> None:
+    url, known = api
+    known["/networks/a%20b?all=true&filters=%7B%22label%22%3A%20%5B%22x%22%5D%7D"] = [{"Name": "a"}]
+    known["/info?all=true&filters=%7B%7D"] = {"MemTotal": 5}
+    machine = tree.look(StillEngine(endpoint=url), fetch=fetch)
+    assert machine.ask("/networks/a b", label="x") == [{"Name": "a"}]
+    assert machine.ask("/networks/other") is None
+    assert machine.info == {"MemTotal": 5}
+    known["/info?all=true&filters=%7B%7D"] = b"no json"
+    assert tree.look(StillEngine(endpoint=url), fetch=fetch).info == {}
 
 
 def test_everything_but_good_news_has_a_remedy(tree: Tree) -> None:

@@ -1,5 +1,6 @@
 """What `trainlet doctor` says of engines, on trees of files that stand for machines."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from trainlet.doctor.machine import Finding, Level
 from trainlet.engine.explain import NO_SOCKET
 from trainlet.engine.probe import Attempt
+from trainlet.kube.meta import JSON
 from trees import DOCKER, FAIL, OK, OWN_PODMAN, PODMAN, WARN, StillEngine, Tree, levels, run
 
 
@@ -102,15 +104,6 @@ def test_a_gpu_without_driver_is_seen(tree: Tree) -> None:
     assert levels("gpu", tree.look(StillEngine())) == [WARN]
 
 
-def test_podman_needs_netavark_and_its_dns(tree: Tree) -> None:
-    machine = tree.look(StillEngine("podman", PODMAN))
-    assert levels("container dns", machine) == [WARN, WARN]
-    tree.write("/usr/lib/podman/netavark")
-    tree.write("/usr/libexec/podman/aardvark-dns")
-    assert levels("container dns", machine) == [OK, OK]
-    assert run("container dns", tree.look(StillEngine("docker"))) == []
-
-
 def test_podman_needs_an_init(tree: Tree) -> None:
     machine = tree.look(StillEngine("podman", PODMAN))
     assert levels("container init", machine) == [WARN]
@@ -119,21 +112,41 @@ def test_podman_needs_an_init(tree: Tree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pool", "taken", "level", "count"),
+    ("info", "files", "level", "word"),
     [
-        ("10.213.0.0/16", (), OK, "1000 or more"),
-        ("10.213.0.0/24", (), OK, "32"),
-        ("10.213.0.0/24", ("10.213.0.0/25", "10.213.0.128/26"), WARN, "only 8"),
-        ("10.213.0.0/24", ("10.213.0.0/16",), FAIL, "no"),
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, (), OK, "registered"),
+        ({"Runtimes": {"runc": {}}}, (), WARN, "not installed"),
+        ({"Runtimes": {"runc": {}}}, ("nvidia-ctk",), WARN, "does not list"),
+        ({"CDISpecDirs": ["/etc/cdi"]}, ("nvidia-ctk",), OK, "CDI"),
     ],
 )
-def test_free_subnets_are_counted(tree: Tree, pool: str, taken: tuple[str, ...], level: Level, count: str) -> None:
-    [finding] = run("address pool", tree.look(StillEngine(subnets=frozenset(taken)), settings={"network_pool": pool}))
-    assert (finding.level, finding.message.partition(" free")[0]) == (level, count)
+def test_docker_itself_is_asked_for_the_runtime(
+    tree: Tree, info: JSON, files: tuple[str, ...], level: Level, word: str
+) -> None:
+    tree.write("/dev/nvidiactl")
+    for name in ("nvidia-smi", *files):
+        tree.install(name)
+    if "CDISpecDirs" in info:
+        tree.write("/etc/cdi/nvidia.yaml")
+    tree.replies["/info"] = info
+    [finding] = run("gpu", tree.look(StillEngine()))
+    assert (finding.level, word in finding.message) == (level, True)
 
 
-def test_the_machines_own_routes_are_not_free(tree: Tree) -> None:
-    # Destination and mask as the kernel writes them: 10.213.0.0/24, little-endian.
-    tree.write("/proc/net/route", f"Iface Destination ...\neth0 0000D50A {'0 ' * 5}00FFFFFF 0 0 0\n")
-    machine = tree.look(StillEngine(), settings={"network_pool": "10.213.0.0/24"})
-    assert levels("address pool", machine) == [FAIL]
+@pytest.mark.parametrize(
+    ("told", "level"),
+    [
+        ("2026-01-02T03:04:05.123456789Z", OK),
+        ("2026-01-02T05:04:45+02:00", OK),
+        ("2026-01-02T03:05:06Z", WARN),
+        ("2025-12-31T03:04:05Z", WARN),
+    ],
+)
+def test_clocks_that_differ_are_told(tree: Tree, told: str, level: Level) -> None:
+    tree.replies["/info"] = {"SystemTime": told}
+    machine = tree.look(StillEngine(), now=lambda: datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert levels("clock", machine) == [level]
+
+
+def test_an_engine_that_tells_no_time_has_no_clock_to_judge(tree: Tree) -> None:
+    assert run("clock", tree.look(StillEngine())) == []

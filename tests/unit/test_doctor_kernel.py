@@ -20,7 +20,7 @@ def tree(tmp_path: Path) -> Tree:
         (0, {"/sys/fs/cgroup/memory/tasks": ""}, OK, "version 1"),
         (0, {}, WARN, "no cgroups"),
         (1000, {"/sys/fs/cgroup/memory/tasks": ""}, WARN, "ignores"),
-        (1000, {"/sys/fs/cgroup/cgroup.controllers": "cpu memory"}, WARN, "cpu and memory"),
+        (1000, {"/sys/fs/cgroup/cgroup.controllers": "cpu memory"}, WARN, "cpu, memory, pids:"),
         (
             1000,
             {
@@ -29,6 +29,15 @@ def tree(tmp_path: Path) -> Tree:
             },
             WARN,
             "limit cpu:",
+        ),
+        (
+            1000,
+            {
+                "/sys/fs/cgroup/cgroup.controllers": "cpu memory",
+                "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service/cgroup.controllers": "cpu memory",
+            },
+            WARN,
+            "limit pids:",
         ),
         (
             1000,
@@ -56,6 +65,9 @@ def test_limits_need_cgroups(tree: Tree, uid: int, files: dict[str, str], level:
         ({"/proc/sys/user/max_user_namespaces": "15000\n"}, OK),
         ({"/proc/sys/user/max_user_namespaces": "0\n"}, FAIL),
         ({"/proc/sys/kernel/unprivileged_userns_clone": "0"}, FAIL),
+        ({"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1"}, WARN),
+        ({"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "0"}, OK),
+        ({"/proc/sys/kernel/apparmor_restrict_unprivileged_userns": "1", "/etc/apparmor.d/podman": "x"}, OK),
     ],
 )
 def test_rootless_needs_user_namespaces(tree: Tree, files: dict[str, str], level: Level) -> None:
@@ -67,18 +79,31 @@ def test_rootless_needs_user_namespaces(tree: Tree, files: dict[str, str], level
 
 @pytest.mark.parametrize(
     ("subuid", "expected"),
-    [("ann:100000:65536\n", [OK, OK]), ("1000:100000:65536\n", [OK, OK]), ("bob:100000:65536\n", [FAIL, OK])],
+    [
+        ("ann:100000:65536\n", [OK, OK]),
+        ("1000:100000:65536\n", [OK, OK]),
+        ("ann:100000:32768\nann:200000:32768\n", [OK, OK]),
+        ("ann:100000:1000\n", [WARN, OK]),
+        ("ann:100000\nann:100000:many\n", [FAIL, OK]),
+        ("bob:100000:65536\n", [FAIL, OK]),
+    ],
 )
 def test_rootless_needs_ids_by_name_or_number(tree: Tree, subuid: str, expected: list[Level]) -> None:
     tree.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n")
     tree.write("/etc/subuid", subuid)
     tree.write("/etc/subgid", "ann:100000:65536\n")
-    tree.install("newuidmap")
+    tree.install("newuidmap", mode=0o4755)
     assert levels("subordinate ids", tree.look(StillEngine("podman", OWN_PODMAN), uid=1000)) == expected
 
 
 def test_rootless_needs_the_program_that_maps_ids(tree: Tree) -> None:
     assert levels("subordinate ids", tree.look(StillEngine("podman", OWN_PODMAN), uid=1000)) == [FAIL, FAIL, FAIL]
+
+
+def test_the_program_that_maps_ids_must_be_allowed_to(tree: Tree) -> None:
+    tree.install("newuidmap")
+    *_, finding = run("subordinate ids", tree.look(StillEngine("podman", OWN_PODMAN), uid=1000))
+    assert (finding.level, finding.remedy) == (FAIL, f"`sudo chmod u+s {tree.root}/usr/bin/newuidmap`")
 
 
 def test_an_engine_that_root_runs_needs_no_ids_of_the_users(tree: Tree) -> None:
@@ -98,25 +123,23 @@ def test_few_watches_are_told(tree: Tree) -> None:
     assert instances.level is OK
 
 
-@pytest.mark.parametrize(("free", "level"), [(5 << 30, OK), ((5 << 30) - 1, WARN)])
-def test_little_room_on_disk_is_told(tree: Tree, free: int, level: Level) -> None:
-    assert set(levels("disk", tree.look(StillEngine(), get_free_bytes=lambda _: free))) == {level}
+def test_many_directories_need_more_watches(tree: Tree) -> None:
+    tree.write("/proc/sys/fs/inotify/max_user_watches", "8192\n")
+    assert levels("inotify", tree.look()) == [OK]
+    for number in range(4100):
+        (tree.root / "jobs" / str(number)).mkdir()
+    [finding] = run("inotify", tree.look())
+    assert (finding.level, finding.remedy) == (WARN, "`sudo sysctl -w fs.inotify.max_user_watches=8202`")
 
 
-@pytest.mark.parametrize(
-    ("engine", "uid", "place"),
-    [
-        (StillEngine("docker", DOCKER), 0, "var/lib/docker"),
-        (StillEngine("podman", PODMAN), 0, "var/lib/containers"),
-        (StillEngine("podman", OWN_PODMAN), 1000, "home/.local/share/containers"),
-        (StillEngine("podman", OWN_PODMAN), 0, "home/ann/.local/share/containers"),
-    ],
-)
-def test_room_is_looked_for_where_the_engine_keeps_images(
-    tree: Tree, engine: StillEngine, uid: int, place: str
-) -> None:
-    (tree.root / place).mkdir(parents=True)
-    tree.write("/etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n")
-    seen: list[Path] = []
-    run("disk", tree.look(engine, uid, get_free_bytes=lambda path: seen.append(path) or 0))
-    assert tree.root / place in seen
+LIMITS = "Limit        Soft Limit Hard Limit Units\nMax processes  12 12 processes\nMax open files  {} 524288 files\n"
+
+
+@pytest.mark.parametrize(("number", "level"), [(256, WARN), (1024, OK)])
+def test_few_open_files_are_told(tree: Tree, number: int, level: Level) -> None:
+    tree.write("/proc/self/limits", LIMITS.format(number))
+    assert levels("open files", tree.look()) == [level]
+
+
+def test_without_a_list_of_limits_nothing_is_told(tree: Tree) -> None:
+    assert run("open files", tree.look()) == []

@@ -13,6 +13,7 @@ from trainlet.engine.explain import (
     build_pull_error,
     build_start_error,
     build_unreachable,
+    explain_unreachable,
     find_remedy,
     find_start_failure,
 )
@@ -60,6 +61,14 @@ def test_a_start_that_can_never_be(text: str, exit_code: int, remedy: str) -> No
         ("network mnist-net not found", "made again"),
         ("failed to mount runtime directory for rootless netns: no such file or directory", "/run/user"),
         ("error setting rlimit type 7: operation not permitted", "default_ulimits"),
+        ("cannot clone: Operation not permitted", "max_user_namespaces"),
+        ("cannot re-exec process: permission denied", "max_user_namespaces"),
+        ("potentially insufficient UIDs or GIDs available in user namespace", "--add-subuids"),
+        ("the requested cgroup controller `cpu` is not available: OCI runtime error", "set limits"),
+        ("crun: controller `pids` is not available under /sys/fs/cgroup/x/cgroup.controllers", "set limits"),
+        ("mkdir /sys/fs/cgroup/x: permission denied: unable to apply cgroup configuration", "set limits"),
+        ('failed to find plugin "dnsname" in path [/usr/lib/cni]', "CNI plugin dnsname"),
+        ("accept4: too many open files", "LimitNOFILE"),
         ("could not find netavark in one of [/usr/lib/podman]", "install netavark"),
         ("Minimum memory limit allowed is 6MB", "raise the memory limit"),
         ("remove x: volume is in use - [40f1d0547c49]", "have to go first"),
@@ -121,6 +130,30 @@ def test_what_has_our_name_can_be_removed_by_hand(kind: str, command: str) -> No
     assert f"`{command}`" in error.remedy
 
 
+@pytest.mark.parametrize(
+    ("found", "whose"),
+    [
+        (None, "is not this job's (unix"),
+        ({}, "it belongs to somebody else, no label tells whom (unix"),
+        ({"com.docker.compose.project": "shop"}, "it belongs to the Compose project shop"),
+        ({"io.podman.compose.project": "shop"}, "it belongs to the Compose project shop"),
+        ({"trainer.kubeflow.org/trainjob-name": "x"}, "it belongs to the Kubeflow SDK's job x"),
+        (
+            {
+                "trainer.kubeflow.org/trainjob-name": "x",
+                "kubeflow.org/job-name": "x",
+                "trainlet.dev/owner-uid": "1",
+                "trainlet.dev/namespace": "team",
+                "trainlet.dev/store": "abc",
+            },
+            "it belongs to the trainlet job team/x of another directory or of an earlier time (store abc)",
+        ),
+    ],
+)
+def test_whose_it_is_what_has_our_name(found: dict[str, str] | None, whose: str) -> None:
+    assert whose in str(build_name_taken("docker", "network", "x-net", "unix:///x.sock", found))
+
+
 def nest(error: OSError) -> requests.exceptions.ConnectionError:
     """Wrap a system error as requests and urllib3 do."""
     inner = urllib3.exceptions.ProtocolError("Connection aborted.", error)
@@ -128,23 +161,32 @@ def nest(error: OSError) -> requests.exceptions.ConnectionError:
 
 
 @pytest.mark.parametrize(
-    ("number", "engine", "reason", "remedy"),
+    ("number", "engine", "system", "reason", "remedy"),
     [
-        (errno.ENOENT, "docker", "no such socket", "systemctl start docker"),
-        (errno.ENOENT, "podman", "no such socket", "systemctl --user start podman.socket"),
-        (errno.ECONNREFUSED, "docker", "nobody answers", "colima start"),
-        (errno.ECONNREFUSED, "podman", "nobody answers", "podman machine start"),
-        (errno.EACCES, "docker", "permission denied", "newgrp docker"),
-        (errno.EACCES, "podman", "permission denied", "your own service"),
+        (errno.ENOENT, "docker", "Linux", "no such socket", "sudo systemctl start docker"),
+        (errno.ENOENT, "docker", "Darwin", "no such socket", "Docker Desktop"),
+        (errno.ENOENT, "podman", "Linux", "no such socket", "systemctl --user start podman.socket"),
+        (errno.ENOENT, "podman", "Darwin", "no such socket", "podman machine init"),
+        (errno.ECONNREFUSED, "docker", "Linux", "nobody answers", "sudo systemctl start docker"),
+        (errno.ECONNREFUSED, "docker", "Darwin", "nobody answers", "colima start"),
+        (errno.ECONNREFUSED, "podman", "Linux", "nobody answers", "sudo systemctl start podman.socket"),
+        (errno.ECONNREFUSED, "podman", "Darwin", "nobody answers", "podman machine start"),
+        (errno.ECONNREFUSED, "docker", "FreeBSD", "nobody answers", "systemctl start docker"),
+        (errno.EACCES, "docker", "Linux", "permission denied", "newgrp docker"),
+        (errno.EACCES, "podman", "Linux", "permission denied", "your own service"),
     ],
 )
-def test_an_engine_that_cannot_be_reached_has_its_own_remedy(
-    number: int, engine: str, reason: str, remedy: str
+def test_an_engine_that_cannot_be_reached_has_a_remedy_for_this_system(
+    number: int, engine: str, system: str, reason: str, remedy: str
 ) -> None:
-    error = build_unreachable(nest(OSError(number, "text")), engine, "unix:///x.sock")
-    assert reason in error.what
-    assert remedy in error.remedy
-    assert error.where == "unix:///x.sock"
+    told, what_to_do = explain_unreachable(nest(OSError(number, "text")), engine, system)
+    assert reason in told
+    assert remedy in what_to_do
+
+
+def test_an_engine_that_cannot_be_reached_is_named_with_its_place() -> None:
+    error = build_unreachable(nest(OSError(errno.EACCES, "text")), "podman", "unix:///x.sock")
+    assert str(error).startswith("podman cannot be reached: permission denied on the socket (unix:///x.sock): use your")
 
 
 def test_the_system_error_may_be_a_cause() -> None:

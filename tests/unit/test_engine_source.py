@@ -64,6 +64,7 @@ class Place:
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setattr(engine_source, "RETRY_SECONDS", 0.02)
+    monkeypatch.setattr(engine_source, "BEAT_SECONDS", 0.02)
     place = Place()
     place.source.start()
     yield place
@@ -102,9 +103,23 @@ def test_events_come_again_after_an_outage(place: Place, caplog: pytest.LogCaptu
         place.engine.tell(f"uid-{number}")
         wait_for(lambda uid=f"uid-{number}": (uid, 0) in place.woken, "an event after the outage")  # type: ignore[misc]
     assert [r.getMessage() for r in caplog.records] == [
-        "lost the engine: the event stream ended",
+        "lost the engine: nothing answers (memory://): start it",
         "the engine answers again",
     ] * 3
+
+
+def test_an_engine_that_is_away_is_noticed_though_its_stream_stays_open(place: Place) -> None:
+    place.source.check()
+    place.engine.is_down = True
+    wait_for(lambda: place.all_woken, "all jobs to be told")
+    with pytest.raises(EngineUnavailable, match="nothing answers") as caught:
+        place.source.check()
+    assert (caught.value.where, caught.value.remedy) == ("memory://", "start it")
+    place.engine.is_down = False
+    wait_for(lambda: len(place.all_woken) == 2, "all jobs to be looked at")
+    place.source.check()
+    place.engine.tell("uid-1")
+    wait_for(lambda: place.woken, "an event of the stream that there was")
 
 
 EXITS = {
@@ -133,6 +148,12 @@ def test_what_was_ended_by_a_signal_around_an_outage_was_ended_by_it(
 def test_only_ends_by_signals_are_an_outages(place: Place, exit_code: int, expected: bool) -> None:
     start, _ = place.have_outage(60)
     assert place.source.is_disrupted(build_exited(start, exit_code)) is expected
+
+
+def test_who_ran_out_of_memory_was_not_ended_by_an_outage(place: Place) -> None:
+    start, _ = place.have_outage(60)
+    assert place.source.is_disrupted(build_exited(start, 137))
+    assert not place.source.is_disrupted(replace(build_exited(start, 137), oom_killed=True))
 
 
 def test_what_runs_or_has_no_end_is_not_disrupted(place: Place) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from trainlet.engine.wire import (
     LONGEST_LINE_BYTES,
+    StreamBroken,
     build_gateway,
     decode_json_lines,
     decode_log,
@@ -85,6 +86,14 @@ def test_json_lines_are_whole_however_the_chunks_are_cut(size: int) -> None:
         {"b": "\n"},
         {"c": 3},
     ]
+
+
+@pytest.mark.parametrize("rest", [b'{"b": ', b"<html>\n"])
+def test_json_lines_that_break_off_are_a_broken_stream(rest: bytes) -> None:
+    lines = decode_json_lines([b'{"a": 1}\n', rest])
+    assert next(lines) == {"a": 1}
+    with pytest.raises(StreamBroken):
+        next(lines)
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,23 @@
-"""What a container finds in its environment: expansion, the downward API, defaults, and names made local."""
+"""What a container finds in its environment: expansion, values of other objects, defaults, and names made local."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from trainlet.apis.core_v1 import EnvVar
+from trainlet.apis.core_v1 import Container
+from trainlet.kube.meta import JSON
+from trainlet.planning.downward import Fields
 from trainlet.planning.environment import (
     add_defaults,
-    build_fields,
     build_rendezvous,
     expand,
+    find_unknown,
     localize,
     localize_environment,
     resolve_environment,
 )
+from trainlet.planning.objects import CONFIG_MAP, SECRET, ConfigError, Objects
 
 ENVIRONMENT = {"A": "1", "B.c-d_e": "2", "EMPTY": "", "REF": "$(A)"}
 
@@ -44,8 +48,29 @@ def test_references_expand_as_on_a_cluster(text: str, expanded: str) -> None:
     assert expand(text, ENVIRONMENT) == expanded
 
 
-def resolve(*entries: dict[str, Any], **fields: str) -> dict[str, str]:
-    return resolve_environment([EnvVar.of(entry) for entry in entries], fields)
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [("", None), ("$(A)", None), ("$(A)/$(B)", "B"), ("$(C) $(B)", "C"), ("$$(B)", None), ("$()", ""), ("$(B", None)],
+)
+def test_a_reference_to_nothing_is_found(text: str, name: str | None) -> None:
+    assert find_unknown(text, {"A": ""}) == name
+
+
+OBJECTS = Objects(
+    "team",
+    {
+        (CONFIG_MAP, "one"): {"A": b"one-a", "B": b"one-b"},
+        (CONFIG_MAP, "two"): {"B": b"two-b", "c.d": b"two-c"},
+        (SECRET, "login"): {"USER": b"me", "PASSWORD": b"p$(A)", "RAW": b"\xff\0x"},
+    },
+    tokens={},
+)
+
+
+def resolve(*entries: dict[str, Any], env_from: Sequence[JSON] = (), **plain: str) -> dict[str, str]:
+    container = Container.of({"name": "node", "env": list(entries), "envFrom": list(env_from)})
+    fields = Fields(plain, {"labels": {}, "annotations": {}}, container, {}, {})
+    return resolve_environment(container, fields, OBJECTS)
 
 
 def test_a_value_may_refer_to_those_before_it_only() -> None:
@@ -73,9 +98,84 @@ def test_an_entry_without_a_value_is_empty() -> None:
     assert resolve({"name": "A"}) == {"A": ""}
 
 
-def test_labels_and_annotations_are_fields_by_their_keys() -> None:
-    fields = build_fields({"labels": {"a/b": "1"}, "annotations": {"c": "2"}}, {"metadata.name": "pod"})
-    assert fields == {"metadata.name": "pod", "metadata.labels['a/b']": "1", "metadata.annotations['c']": "2"}
+def take(name: str, **source: JSON) -> JSON:
+    """Return a variable that has its value from somewhere."""
+    return {"name": name, "valueFrom": source}
+
+
+CONFIG_A = {"configMapKeyRef": {"name": "one", "key": "A"}}
+RESOLVED: dict[str, tuple[list[JSON], list[JSON], dict[str, str]]] = {
+    # name: (envFrom, env, environment)
+    "all keys": ([{"configMapRef": {"name": "one"}}], [], {"A": "one-a", "B": "one-b"}),
+    "later ones win": (
+        [{"configMapRef": {"name": "one"}}, {"configMapRef": {"name": "two"}}],
+        [],
+        {"A": "one-a", "B": "two-b", "c.d": "two-c"},
+    ),
+    "with a prefix": ([{"prefix": "P_", "configMapRef": {"name": "one"}}], [], {"P_A": "one-a", "P_B": "one-b"}),
+    "env wins": ([{"configMapRef": {"name": "one"}}], [{"name": "A", "value": "mine"}], {"A": "mine", "B": "one-b"}),
+    "env refers to it": (
+        [{"configMapRef": {"name": "one"}}],
+        [{"name": "C", "value": "<$(A)>"}],
+        {"A": "one-a", "B": "one-b", "C": "<one-a>"},
+    ),
+    "a Secret, whose values are taken as they are": (
+        [{"secretRef": {"name": "login"}}],
+        [],
+        {"USER": "me", "PASSWORD": "p$(A)", "RAW": "\ufffdx"},
+    ),
+    "optional and missing": ([{"secretRef": {"name": "no", "optional": True}}], [], {}),
+    "a key of each": (
+        [],
+        [take("X", **CONFIG_A), take("Y", secretKeyRef={"name": "login", "key": "USER"})],
+        {"X": "one-a", "Y": "me"},
+    ),
+    "a value of a Secret in another": (
+        [],
+        [
+            take("P", secretKeyRef={"name": "login", "key": "PASSWORD"}),
+            {"name": "URL", "value": "https://me:$(P)@host"},
+        ],
+        {"P": "p$(A)", "URL": "https://me:p$(A)@host"},
+    ),
+    "an optional key of nothing": ([], [take("X", secretKeyRef={"name": "no", "key": "k", "optional": True})], {}),
+    "an optional key that is missing leaves what was there": (
+        [{"configMapRef": {"name": "one"}}],
+        [take("A", configMapKeyRef={"name": "two", "key": "A", "optional": True})],
+        {"A": "one-a", "B": "one-b"},
+    ),
+    "no source": ([], [take("X")], {"X": ""}),
+}
+
+
+@pytest.mark.parametrize(("env_from", "env", "environment"), RESOLVED.values(), ids=RESOLVED)
+def test_values_of_configmaps_and_secrets(env_from: list[JSON], env: list[JSON], environment: dict[str, str]) -> None:
+    assert resolve(*env, env_from=env_from) == environment
+
+
+MISSING: dict[str, tuple[list[JSON], list[JSON], str]] = {
+    # name: (envFrom, env, what a kubelet says)
+    "a ConfigMap": ([{"configMapRef": {"name": "no"}}], [], 'configmap "no" not found'),
+    "a Secret": ([{"secretRef": {"name": "no"}}], [], 'secret "no" not found'),
+    "a Secret of a key": ([], [take("A", secretKeyRef={"name": "no", "key": "k"})], 'secret "no" not found'),
+    "a key": (
+        [],
+        [take("A", secretKeyRef={"name": "login", "key": "k"})],
+        "couldn't find key k in Secret team/login",
+    ),
+    "a key of a ConfigMap": (
+        [],
+        [take("A", configMapKeyRef={"name": "one", "key": "k"})],
+        "couldn't find key k in ConfigMap team/one",
+    ),
+}
+
+
+@pytest.mark.parametrize(("env_from", "env", "message"), MISSING.values(), ids=MISSING)
+def test_what_is_missing_is_waited_for(env_from: list[JSON], env: list[JSON], message: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        resolve(*env, env_from=env_from)
+    assert (str(error.value), error.value.reason) == (message, "CreateContainerConfigError")
 
 
 def test_defaults_never_override_what_is_set() -> None:

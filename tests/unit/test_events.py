@@ -112,3 +112,11 @@ def test_suspending_tells_of_asking_and_killing() -> None:
 def test_the_end_of_a_network_is_told() -> None:
     world = build_running(nodes=1).delete().change("node-0", state=ContainerState.EXITED, exit_code=143).step()
     assert tell(world) == [Note(NORMAL, "NetworkRemoved", "mnist-net: the job was deleted")]
+
+
+def test_pull_secrets_that_hold_no_logins_are_told_with_the_pull() -> None:
+    world = build_world({"pod": {"imagePullSecrets": [{"name": "a"}, {"name": "b"}]}}).step().image("absent")
+    notes = build_notes(world.draft(), ())
+    assert [(note.type, note.message) for note in notes if note.reason == "FailedToRetrieveImagePullSecret"] == [
+        (WARNING, "Unable to retrieve some image pull secrets (a, b); attempting to pull the image may not succeed.")
+    ]

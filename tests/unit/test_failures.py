@@ -1,6 +1,5 @@
 """An action that failed becomes what its slots wait for."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,12 +21,12 @@ from trainlet.planning.plan import (
 )
 from trainlet.planning.records import PodRecord, Termination, Waiting
 from trainlet.planning.specs import ContainerSpec, NetworkSpec
-from worlds import build_world
+from worlds import alter, build_pod_record, build_world
 
 SLOTS = build_world(trainer={"numNodes": 2}).look().slots
-FRESH = PodRecord(NOW)
+FRESH = build_pod_record(NOW)
 BOTH = {"mnist-node-0-0": FRESH, "mnist-node-0-1": FRESH}
-FAILED = FRESH.terminate(Termination(1, "Error", "", None, NOW))
+FAILED = alter(FRESH, termination=Termination(1, "Error", "", None, NOW), failures=1)
 BEFORE = {"mnist-node-0-0": FAILED, "mnist-node-0-1": FAILED}
 NODE: dict[str, str] = {"name": "mnist-node-0", "id": "x"}
 
@@ -47,7 +46,7 @@ FAILURES = [
 
 @pytest.mark.parametrize(("action", "reason", "nodes"), FAILURES)
 def test_the_nodes_it_was_for_wait_in_a_kubelet_s_words(action: Action, reason: str, nodes: list[str]) -> None:
-    assert note(action) == {name: replace(FRESH, waiting=Waiting(reason, "no luck")) for name in nodes}
+    assert note(action) == {name: alter(FRESH, waiting=Waiting(reason, "no luck")) for name in nodes}
 
 
 @pytest.mark.parametrize(
@@ -63,13 +62,12 @@ def test_what_no_node_waits_for_is_only_tried_again(action: Action) -> None:
 
 def test_a_start_that_can_never_work_ends_the_attempt() -> None:
     [record] = note(StartContainer(**NODE), exit_code=127).values()
-    assert record == FRESH.terminate(Termination(127, "StartError", "no luck", None, NOW))
-    assert record.failures == 1
+    assert record == alter(FRESH, termination=Termination(127, "StartError", "no luck", None, NOW), failures=1)
 
 
 @pytest.mark.parametrize(
     "record",
-    [PodRecord(NOW, started_at=NOW), FRESH.terminate(Termination(1, "Error", "", NOW, NOW))],
+    [build_pod_record(NOW, started_at=NOW), alter(FRESH, termination=Termination(1, "Error", "", NOW, NOW))],
 )
 def test_a_node_that_runs_or_has_ended_waits_for_nothing(record: PodRecord) -> None:
     assert note(CreateWorkspace(path="/w", owner_uid="u"), records={"mnist-node-0-0": record}) == {
@@ -83,5 +81,5 @@ def test_a_node_without_a_pod_has_nothing_to_note() -> None:
 
 @pytest.mark.parametrize("action", [KeepLogs(**NODE, step="s"), RemoveContainer(**NODE), StopContainer(**NODE)])
 def test_a_node_is_as_it_was_while_its_old_container_could_not_be_changed(action: Action) -> None:
-    begun = {name: record.begin(1, NOW) for name, record in BEFORE.items()}
+    begun = {name: record.begin_anew(NOW) for name, record in BEFORE.items()}
     assert note(action, records=begun) == {"mnist-node-0-0": FAILED}

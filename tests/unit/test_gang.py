@@ -14,15 +14,16 @@ from trainlet.planning.gang import Gang, Restart, Roll, Verdict, call_roll, judg
 from trainlet.planning.jobs import BatchJob, JobRecord, JobState, build_job, read_indexes, read_job, write_indexes
 from trainlet.planning.options import Options, search
 from trainlet.planning.records import PodRecord, Termination
-from worlds import World, build_running, build_world
+from trainlet.planning.scene import survey
+from worlds import World, alter, build_pod_record, build_running, build_world
 
 THEN = NOW - timedelta(minutes=5)
 STARTED = NOW - timedelta(minutes=1)
 ERROR = Termination(1, "Error", "", STARTED, NOW)
 DONE = Termination(0, "Completed", "", STARTED, NOW)
-FRESH = PodRecord(THEN)
-RUNNING = PodRecord(THEN, started_at=STARTED, ready=True)
-SUCCEEDED = PodRecord(THEN, started_at=STARTED, termination=DONE)
+FRESH = build_pod_record(THEN)
+RUNNING = build_pod_record(THEN, started_at=STARTED, ready=True)
+SUCCEEDED = build_pod_record(THEN, started_at=STARTED, termination=DONE)
 
 
 def roll(world: World, records: Mapping[str, PodRecord], begun: Sequence[str] = ()) -> tuple[BatchJob, ...]:
@@ -39,7 +40,7 @@ def judge(records: Mapping[str, PodRecord], **keywords: Any) -> dict[str, JobSta
 
 def fail(times: int, end: Termination | None = None) -> PodRecord:
     """Return the record of a node that failed so often, and just now unless another end is given."""
-    return PodRecord(THEN, attempt=times - 1, failures=times, started_at=STARTED, termination=end or ERROR)
+    return build_pod_record(THEN, attempt=times - 1, failures=times, started_at=STARTED, termination=end or ERROR)
 
 
 LIMITS = [
@@ -82,7 +83,7 @@ STATES = [
     # nodes, suspended -> state
     ([SUCCEEDED, SUCCEEDED], False, JobState.SUCCEEDED),
     ([SUCCEEDED, RUNNING], False, JobState.ACTIVE),
-    ([SUCCEEDED, replace(SUCCEEDED, termination=replace(DONE, counted=False))], False, JobState.ACTIVE),
+    ([SUCCEEDED, alter(SUCCEEDED, termination=replace(DONE, counted=False))], False, JobState.ACTIVE),
     ([FRESH, FRESH], False, JobState.ACTIVE),
     ([RUNNING, FRESH], True, JobState.SUSPENDED),
     ([SUCCEEDED, SUCCEEDED], True, JobState.SUCCEEDED),
@@ -132,7 +133,7 @@ def test_a_step_waits_for_those_it_depends_on(status: str, first: PodRecord, sta
 
 def test_all_nodes_must_be_ready() -> None:
     world = build_world({"more_jobs": [build_first(pods=2)]})
-    unready = replace(RUNNING, ready=False)
+    unready = alter(RUNNING, ready=False)
     for second, ready in ((FRESH, False), (unready, False), (RUNNING, True), (SUCCEEDED, True)):
         assert roll(world, {"first-0": RUNNING, "first-1": second})[0].is_ready is ready
 
@@ -399,7 +400,7 @@ def end_all(world: World) -> World:
     """Let what was asked to end do so, and bring the job to rest."""
     world = world.step().step()
     for container in world.observed.containers:
-        if container.state == "running" and world.record(container.name.removeprefix("mnist-")).asked:
+        if container.state == "running" and world.part(container.name.removeprefix("mnist-")).asked:
             world = world.exit(container.name.removeprefix("mnist-"), 143)
     return world.settle(20)
 
@@ -520,6 +521,13 @@ def test_a_claim_is_a_volume_that_all_nodes_mount() -> None:
     world = build_running(runtime=build_claims())
     assert [volume.name for volume in world.observed.volumes] == ["data-mnist"]
     assert [(v.volume, v.target) for v in world.spec("node-0").volumes] == [("data-mnist", "/data")]
+
+
+@pytest.mark.parametrize("runtime", [{}, build_claims()], ids=["none", "claims"])
+def test_volumes_are_looked_for_where_there_may_be_any(runtime: JSON) -> None:
+    world = build_running(runtime=runtime)
+    assert survey(world.case, world.options).has_volumes is bool(runtime)
+    assert survey(world.delete().case, world.options).has_volumes, "what is left of it is not told by its template"
 
 
 @pytest.mark.parametrize(("retain", "kept"), [("Delete", frozenset()), ("Retain", frozenset({"data-mnist"}))])

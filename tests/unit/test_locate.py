@@ -17,6 +17,7 @@ spec:
     - name: B
       value: 1
     resourcesPerNode: {limits: {nvidia.com/gpu: many}}
+data: {a: x, a.b: y, "0": z, c.d: {e: w}}
 """
 
 PLACES = {
@@ -29,6 +30,12 @@ PLACES = {
     "spec.RuntimeRef": (5, 3),
     "spec.trainer.resourcesPerNode.limits[nvidia.com/gpu]": (10, 49),
     "metadata.labels[app.kubernetes.io/name]": (3, 36),
+    "data.a.b": (11, 19),
+    "data[a.b]": (11, 19),
+    "data.a": (11, 11),
+    "data[0]": (11, 27),
+    "data.c.d.e": (11, 39),
+    "data.c": (11, 7),
     "status": (1, 1),
     "": (1, 1),
     "<nil>": (1, 1),

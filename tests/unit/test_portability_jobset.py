@@ -209,16 +209,14 @@ def test_a_job_for_a_queue() -> None:
     assert tell(job, build_runtime()) == {f"metadata.labels[{QUEUE}]": N, "metadata.labels[a]": H}
 
 
-def test_what_an_initializer_may_not_have_is_told_where_the_job_says_it() -> None:
-    job = build_job(initializer={"dataset": {"storageUri": "hf://a/b", **SECRET}, "model": {"env": [{"name": "A"}]}})
+LOGINS = [("hf://a/b", H), ("s3://a/b", H), ("https://a/b", E), ("file:///a/b", E)]
+
+
+@pytest.mark.parametrize(("uri", "stance"), LOGINS)
+def test_the_login_of_an_initializer_is_the_environment_of_its_container(uri: str, stance: Stance) -> None:
+    job = build_job(initializer={"dataset": {"storageUri": uri, **SECRET}, "model": {"env": [{"name": "A"}]}})
     told = {finding.path: finding.stance for finding in judge(job, build_steps_runtime())}
     assert told["spec.initializer.dataset.storageUri"] is H
-    assert told["spec.initializer.dataset.secretRef"] is R
+    assert told["spec.initializer.dataset.secretRef"] is stance
     assert told["spec.initializer.model.env"] is H
-    assert not [path for path in told if "envFrom" in path]
-    # The runtime's own is still told.
-    runtime = build_steps_runtime()
-    pod = runtime["spec"]["template"]["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]
-    pod["containers"][0]["envFrom"] = [{"configMapRef": {"name": "c"}}]
-    told = {finding.path: finding.stance for finding in judge(job, runtime)}
-    assert told[f"{CONTAINER}.envFrom"] is R
+    assert told[f"{CONTAINER}.envFrom"] is H

@@ -22,7 +22,7 @@ KEY = ObjectKey(TRAIN_JOB, "default", "mnist")
 SOURCE = Source("/jobs/mnist.yaml", 0)
 RULES = Rules(tuple(map(parse_crd, read_crds())))
 POD = "spec.template.spec.replicatedJobs[0].template.spec.template.spec"
-VOLUMES = [{"name": "v", "emptyDir": {}}]
+VOLUMES = [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"spec": {}}}}]
 PLACED = build_runtime(pod={"nodeSelector": {"gpu": "yes"}, "volumes": VOLUMES})
 
 
@@ -47,10 +47,10 @@ def report(registry: Registry) -> JSON:
 def assert_placed(status: JSON) -> None:
     assert status["portability"]["noEffect"] == [{"path": f"{POD}.nodeSelector", "message": "there is one machine"}]
     [entry] = status["portability"]["emulated"]
-    assert entry["path"] == f"{POD}.volumes[0].emptyDir"
+    assert entry["path"] == f"{POD}.volumes[0].ephemeral"
     assert f"{POD}.containers[0].image" in status["portability"]["honoured"]
     warned = {warning.partition(" ")[0] for warning in status["warnings"]}
-    assert warned == {f"{POD}.volumes[0].emptyDir", f"{POD}.nodeSelector"}
+    assert warned == {f"{POD}.volumes[0].ephemeral", f"{POD}.nodeSelector"}
 
 
 def test_it_is_made_at_admission_and_kept_by_a_pass(tmp_path: Path) -> None:

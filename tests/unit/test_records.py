@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -9,11 +10,32 @@ from hypothesis import strategies as st
 
 from builders import NOW
 from trainlet.kube.meta import JSON
+from trainlet.planning.options import Options
 from trainlet.planning.pods import build_pod, get_pod_name
-from trainlet.planning.records import PodRecord, Termination, Waiting, get_phase, read_record
-from worlds import build_world
+from trainlet.planning.records import (
+    ContainerRecord,
+    PodRecord,
+    Termination,
+    Waiting,
+    build_record,
+    get_phase,
+    read_record,
+)
+from worlds import build_pod_record, build_world
 
 WORLD = build_world()
+SLOT = build_world(
+    {
+        "pod": {
+            "initContainers": [
+                {"name": "first", "image": "image:1"},
+                {"name": "beside", "image": "image:1", "restartPolicy": "Always"},
+            ],
+        },
+        "more_containers": [{"name": "other", "image": "image:1"}],
+    },
+    Options(sandbox_image="pause:1"),
+).slot("node-0")
 FAILED = Termination(1, "Error", "", NOW, NOW + timedelta(seconds=3))
 SUCCEEDED = replace(FAILED, exit_code=0, reason="Completed")
 STOPPED = replace(SUCCEEDED, counted=False)
@@ -23,38 +45,72 @@ TEXTS = st.text(max_size=20)
 TERMINATIONS = st.builds(
     Termination, st.integers(0, 255), TEXTS, TEXTS, st.none() | TIMES, TIMES, counted=st.booleans()
 )
-RECORDS = st.builds(
-    PodRecord,
-    created_at=TIMES,
-    attempt=st.integers(0, 99),
-    failures=st.integers(0, 99),
-    started_at=st.none() | TIMES,
-    stopping_since=st.none() | TIMES,
-    asked=st.booleans(),
-    termination=st.none() | TERMINATIONS,
-    previous=st.none() | TERMINATIONS,
-    waiting=st.none() | st.builds(Waiting, TEXTS, TEXTS),
-)
+
+
+@st.composite
+def draw_parts(draw: Any) -> ContainerRecord:
+    """Return what may be remembered of a container."""
+    end = draw(st.none() | TERMINATIONS)
+    return ContainerRecord(
+        attempt=draw(st.integers(0, 99)),
+        started_at=draw(st.none() | TIMES) if end is None else end.started_at,
+        started=draw(st.booleans()),
+        ready=draw(st.booleans()),
+        stopping_since=(stopping := draw(st.none() | TIMES)),
+        asked=stopping is not None and draw(st.booleans()),
+        termination=end,
+        previous=None if end is not None else draw(st.none() | TERMINATIONS),
+        waiting=draw(st.none() | st.builds(Waiting, TEXTS, TEXTS)),
+    )
+
+
+PARTS = draw_parts()
+
+
+@st.composite
+def draw_pods(draw: Any) -> PodRecord:
+    """Return what may be remembered of a slot with containers of every role."""
+    containers = {member.name: replace(draw(PARTS), role=member.role) for member in SLOT.members}
+    return PodRecord(
+        draw(TIMES),
+        failures=draw(st.integers(0, 99)),
+        given_up=draw(st.booleans()),
+        deleted_at=draw(st.none() | TIMES),
+        first_attempt=draw(st.integers(0, 9)),
+        containers=containers,
+    )
+
+
+def describe(record: PodRecord) -> list[str]:
+    """Return the roles of a record's containers."""
+    return [str(container.role) for container in record.containers.values()]
 
 
 def write(record: PodRecord) -> JSON:
-    return build_pod(WORLD.look().job, WORLD.slot("node-0"), record, "10.213.0.2")
+    slot = SLOT if len(record.containers) > 1 else WORLD.slot("node-0")
+    return build_pod(WORLD.look().job, slot, record, "10.213.0.2")
 
 
-@given(RECORDS)
-def test_every_record_comes_back_from_its_pod(record: PodRecord) -> None:
-    """What a slot waits for is told while it waits; all else that is remembered comes back."""
-    back = read_record(write(record))
-    assert replace(back, waiting=None) == replace(record, waiting=None)
-    if record.termination is None and record.started_at is None:
-        assert back.waiting == (record.waiting or Waiting("ContainerCreating"))
-    assert write(back) == write(record)
+@given(draw_pods())
+def test_every_record_comes_back_from_its_pod(pod: PodRecord) -> None:
+    """What a container waits for is told while it waits; all else that is remembered comes back."""
+    back = read_record(SLOT, write(pod))
+    for name, record in pod.containers.items():
+        assert replace(back.containers[name], waiting=None) == replace(record, waiting=None)
+        if record.termination is None and record.started_at is None:
+            assert back.containers[name].waiting == (record.waiting or Waiting("PodInitializing"))
+    assert replace(back, containers={}) == replace(pod, containers={})
+    assert write(back) == write(pod)
 
 
-@given(RECORDS)
-def test_a_record_never_forgets_failures_when_it_goes_on(record: PodRecord) -> None:
-    later = record.begin(record.attempt + 1, NOW)
-    assert (later.attempt, later.failures) == (record.attempt + 1, record.failures)
+def test_a_pod_has_a_container_of_every_role() -> None:
+    assert describe(build_record(SLOT, NOW)) == ["sandbox", "init", "sidecar", "main", "main"]
+
+
+@given(PARTS)
+def test_a_container_that_goes_on_begins_anew(record: ContainerRecord) -> None:
+    later = record.begin(record.attempt + 1)
+    assert later.attempt == record.attempt + 1
     assert (later.termination, later.started_at, later.stopping_since) == (None, None, None)
     assert later.previous == (record.termination or record.previous)
 
@@ -68,36 +124,34 @@ ENDS = [
 ]
 
 
-@pytest.mark.parametrize(("end", "succeeded", "failures"), ENDS)
+@pytest.mark.parametrize(("end", "succeeded", "has_failed"), ENDS)
 def test_only_a_counted_end_with_another_code_than_0_is_a_failure(
-    end: Termination, succeeded: bool, failures: int
+    end: Termination, succeeded: bool, has_failed: int
 ) -> None:
-    record = PodRecord(NOW, started_at=NOW, stopping_since=NOW, waiting=Waiting("X")).terminate(end)
-    assert (record.succeeded, record.failures, record.running) == (succeeded, failures, False)
+    record = ContainerRecord(started_at=NOW, stopping_since=NOW, waiting=Waiting("X")).terminate(end)
+    assert (record.succeeded, record.has_failed, record.running) == (succeeded, bool(has_failed), False)
     assert (record.stopping_since, record.waiting) == (None, None)
 
 
-def test_an_excused_failure_is_taken_back_once() -> None:
-    record = PodRecord(NOW).terminate(FAILED).excuse()
-    assert record.failures == 0
+def test_a_failure_is_ignored_once() -> None:
+    record = ContainerRecord().terminate(FAILED).ignore("Disrupted")
     assert record.termination == replace(FAILED, counted=False, reason="Disrupted")
-    assert record.excuse() == record
+    assert record.ignore() == record
 
 
-@pytest.mark.parametrize(
-    "record", [PodRecord(NOW), PodRecord(NOW).terminate(SUCCEEDED), PodRecord(NOW).terminate(STOPPED)]
-)
-def test_what_did_not_fail_needs_no_excuse(record: PodRecord) -> None:
-    assert record.excuse() == record
+@pytest.mark.parametrize("end", [SUCCEEDED, STOPPED])
+def test_what_did_not_fail_is_not_ignored(end: Termination) -> None:
+    record = ContainerRecord().terminate(end)
+    assert record.ignore() == record
 
 
 PHASES = [
-    (PodRecord(NOW), "Pending"),
-    (PodRecord(NOW, waiting=Waiting("ErrImagePull")), "Pending"),
-    (PodRecord(NOW, started_at=NOW), "Running"),
-    (PodRecord(NOW).terminate(SUCCEEDED), "Succeeded"),
-    (PodRecord(NOW).terminate(FAILED), "Running"),
-    (PodRecord(NOW).terminate(FAILED).begin(1, NOW), "Running"),
+    (build_pod_record(NOW), "Pending"),
+    (build_pod_record(NOW, waiting=Waiting("ErrImagePull")), "Pending"),
+    (build_pod_record(NOW, started_at=NOW), "Running"),
+    (build_pod_record(NOW, termination=SUCCEEDED), "Succeeded"),
+    (build_pod_record(NOW, termination=FAILED), "Running"),
+    (build_pod_record(NOW, termination=FAILED).begin_anew(NOW), "Running"),
 ]
 
 
@@ -108,23 +162,35 @@ def test_a_pod_that_waits_for_its_restart_is_running(record: PodRecord, phase: s
 
 
 def test_the_last_failure_outlives_the_success_after_it() -> None:
-    record = PodRecord(NOW).terminate(FAILED).begin(1, NOW).terminate(SUCCEEDED)
+    record = ContainerRecord().terminate(FAILED).begin(1).terminate(SUCCEEDED)
     assert record.last_failure == FAILED
-    assert PodRecord(NOW).last_failure is None
+    assert ContainerRecord().last_failure is None
 
 
 def test_a_pod_says_what_a_kubelet_would() -> None:
-    record = PodRecord(NOW, attempt=1, started_at=NOW, ready=True, previous=FAILED)
+    record = build_pod_record(
+        NOW,
+        attempt=1,
+        started_at=NOW,
+        started=True,
+        ready=True,
+        previous=FAILED,
+        image_id=f"image@sha256:{0:064}",
+    )
     assert write(record)["status"] == {
         "phase": "Running",
         "podIP": "10.213.0.2",
+        "podIPs": [{"ip": "10.213.0.2"}],
         "startTime": "2026-01-02T03:04:05.000000Z",
         "containerStatuses": [
             {
                 "name": "node",
                 "image": "image:1",
+                "imageID": f"image@sha256:{0:064}",
                 "restartCount": 1,
                 "ready": True,
+                "started": True,
+                "trainlet.dev/attempt": 1,
                 "state": {"running": {"startedAt": "2026-01-02T03:04:05.000000Z"}},
                 "lastState": {
                     "terminated": {
@@ -140,13 +206,13 @@ def test_a_pod_says_what_a_kubelet_would() -> None:
 
 
 def test_a_pod_that_is_asked_to_end_has_a_deletion_time() -> None:
-    metadata = write(PodRecord(NOW, started_at=NOW, stopping_since=NOW))["metadata"]
+    metadata = write(build_pod_record(NOW, started_at=NOW, stopping_since=NOW))["metadata"]
     assert metadata["deletionTimestamp"] == "2026-01-02T03:04:05.000000Z"
 
 
 @pytest.mark.parametrize(("policy", "is_new_pod"), [("OnFailure", False), ("Never", True)])
 def test_only_with_never_an_attempt_is_a_new_pod(policy: str, is_new_pod: bool) -> None:
     world = build_world({"pod": {"restartPolicy": policy}})
-    names = [get_pod_name(world.slot("node-0"), PodRecord(NOW, attempt=n)) for n in (0, 1)]
+    names = [get_pod_name(world.slot("node-0"), build_pod_record(NOW, attempt=n)) for n in (0, 1)]
     assert (names[0] != names[1]) is is_new_pod
     assert all(name.startswith("mnist-node-0-0-") and len(name) == len("mnist-node-0-0-abcde") for name in names)

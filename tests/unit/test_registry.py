@@ -10,6 +10,7 @@ import pytest
 
 from builders import UID, StillClock, build_job, build_runtime
 from trainlet.admission.admit import Rules
+from trainlet.admission.core_kinds import CORE_KINDS
 from trainlet.admission.crd import parse_crd
 from trainlet.apis.trainer import CLUSTER_TRAINING_RUNTIME, REPORT, TRAIN_JOB
 from trainlet.documents.status_dir import StatusDir
@@ -284,6 +285,34 @@ def test_documents_that_cannot_be_written_are_an_error_and_written_when_they_can
     assert len(place.status.read_part("default", "mnist", "pods")) == 2
 
 
+def test_what_is_true_between_two_steps_is_written_when_it_is_asked_for(place: Place) -> None:
+    place.apply()
+    files = list_files(place)
+    place.registry.record(KEY, build_decision(), (), {}, is_interim=True)
+    assert list_files(place) == files
+    place.registry.write_owed(KEY)
+    place.assert_written()
+    assert len(place.status.read_part("default", "mnist", "pods")) == 2
+    files = list_files(place)
+    place.registry.write_owed(KEY)
+    assert list_files(place) == files
+
+
+def test_what_is_owed_is_written_at_the_end_as_far_as_it_can(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    other = ObjectKey(TRAIN_JOB, "default", "other")
+    place.apply()
+    place.apply(name="other")
+    for key in (KEY, other):
+        place.registry.record(key, build_decision(), (), {}, is_interim=True)
+    (place.root / "default" / "mnist").write_text("in the way")
+    place.registry.write_all_owed()
+    assert "cannot write status documents" in caplog.text
+    place.assert_written("other")
+    (place.root / "default" / "mnist").unlink()
+    place.registry.write_all_owed()
+    place.assert_written()
+
+
 def test_an_event_that_comes_again_is_counted(place: Place) -> None:
     place.apply()
     place.registry.note(KEY, Note("Warning", "BackOff", "again"))
@@ -485,3 +514,37 @@ def get_image(place: Place) -> object:
 
 
 POD_SPEC = ("template", "spec", "template", "spec")
+
+
+# Objects beside the jobs
+
+
+def build_object(kind: str, name: str = "a", namespace: str = "default", **fields: Any) -> JSON:
+    return {"apiVersion": "v1", "kind": kind, "metadata": {"name": name, "namespace": namespace}, **fields}
+
+
+def test_a_job_is_given_the_objects_of_its_namespace(place: Place) -> None:
+    registry = Registry(Store(), place.status, Rules((*CRDS, *CORE_KINDS)), place.clock)
+    registry.apply(build_runtime(), Source("/runtimes/torch.yaml", 0))
+    registry.apply(build_manifest(), SOURCE)
+    for document in (
+        build_object("Secret", stringData={"a": "1"}),
+        build_object("ConfigMap", "b"),
+        build_object("ConfigMap"),
+        build_object("ConfigMap", namespace="team"),
+    ):
+        registry.apply(document, Source("/jobs/objects.yaml", 0))
+    case = registry.get_case(KEY)
+    assert case is not None
+    assert [(o["kind"], o["metadata"]["name"]) for o in case.objects] == [
+        ("ConfigMap", "a"),
+        ("ConfigMap", "b"),
+        ("Secret", "a"),
+    ]
+    assert case.objects[2]["data"] == {"a": "MQ=="}
+    assert "generation" not in case.objects[2]["metadata"]
+    registry.delete(ObjectKey("Secret", "default", "a"))
+    case = registry.get_case(KEY)
+    assert case is not None
+    assert {o["kind"] for o in case.objects} == {"ConfigMap"}
+    assert not [path for path in list_files(place) if "ConfigMap" in (place.root / path).read_text()]

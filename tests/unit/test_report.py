@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from trainlet.kube.conditions import find_condition
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState
 from trainlet.planning.options import Options
@@ -130,31 +131,34 @@ def test_steps_that_have_not_begun_are_not_told() -> None:
 
 def test_the_running_condition_counts_nodes_and_keeps_its_time() -> None:
     world = build_running().after(60).exit("node-0", 0).settle()
-    assert body(world)["conditions"] == [
-        {
-            "type": "Running",
-            "status": "True",
-            "reason": "Running",
-            "message": "1 of 2 nodes are running",
-            "lastTransitionTime": "2026-01-02T03:04:05Z",
-        }
-    ]
+    assert find_condition(body(world)["conditions"], "Running") == {
+        "type": "Running",
+        "status": "True",
+        "reason": "Running",
+        "message": "1 of 2 nodes are running",
+        "lastTransitionTime": "2026-01-02T03:04:05Z",
+    }
     world = world.after(60).exit("node-1", 0).step()
-    assert body(world)["conditions"] == [
-        {
-            "type": "Running",
-            "status": "False",
-            "reason": "Complete",
-            "message": "0 of 2 nodes are running",
-            "lastTransitionTime": "2026-01-02T03:06:05Z",
-        }
-    ]
+    assert find_condition(body(world)["conditions"], "Running") == {
+        "type": "Running",
+        "status": "False",
+        "reason": "Complete",
+        "message": "0 of 2 nodes are running",
+        "lastTransitionTime": "2026-01-02T03:06:05Z",
+    }
+
+
+def test_a_condition_says_whether_the_images_are_here() -> None:
+    world = build_world().image("pulling", message="half of it").step()
+    found = find_condition(body(world)["conditions"], "ImagesPulled")
+    assert found is not None
+    assert (found["status"], found["reason"], found["message"]) == ("False", "Pulling", "half of it")
 
 
 def test_conditions_that_others_wrote_are_kept() -> None:
     accepted = {"type": "Accepted", "status": "True"}
     world = replace(build_world(), report=wrap_report("default", "mnist", {"conditions": [accepted]})).step()
-    assert [c["type"] for c in body(world)["conditions"]] == ["Accepted", "Running"]
+    assert [c["type"] for c in body(world)["conditions"]] == ["Accepted", "Running", "ImagesPulled"]
 
 
 def test_restarts_are_those_of_all_nodes() -> None:

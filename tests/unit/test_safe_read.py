@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trainlet.documents.parse import MAX_BYTES
-from trainlet.documents.safe_read import UnsafeFile, check_mode, is_private, read_manifest
+from trainlet.documents.safe_read import UnsafeFile, check_mode, find_readers, is_private, read_manifest
 
 NOBODY_KNOWN = 2**31 - 7
 
@@ -75,6 +75,25 @@ def test_which_groups_are_private(
 @pytest.mark.parametrize("mode", [0o400, 0o600, 0o644, 0o755, 0o444])
 def test_what_only_its_owner_may_write_is_believed(mode: int) -> None:
     check_mode(Path("a.yaml"), build_stat(mode, NOBODY_KNOWN, NOBODY_KNOWN))
+
+
+READERS = {
+    0o600: "",
+    0o660: "its group",
+    0o622: "",
+    0o640: "its group",
+    0o644: "every user of this machine",
+    0o604: "every user of this machine",
+}
+
+
+@pytest.mark.parametrize(("mode", "readers"), READERS.items(), ids=map(oct, READERS))
+def test_who_may_read_a_file(mode: int, readers: str) -> None:
+    assert find_readers(build_stat(mode, NOBODY_KNOWN, NOBODY_KNOWN)) == readers
+
+
+def test_a_private_group_is_nobody_else() -> None:
+    assert find_readers(build_stat(0o640, *find_user_private_group())) == ""
 
 
 def test_a_private_group_may_write() -> None:

@@ -236,3 +236,15 @@ def test_another_directory_of_the_name_is_another(tmp_path: Path) -> None:
     root.rename(tmp_path / "old")
     root.mkdir()
     assert scan_directory(root, frozenset()).identity != first
+
+
+def test_who_may_read_a_file_makes_it_another_one(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.yaml")
+    path.chmod(0o600)
+    private = scan_directory(tmp_path, frozenset()).files[path]
+    path.chmod(0o644)
+    public = scan_directory(tmp_path, frozenset()).files[path]
+    assert (private.readers, public.readers) == ("", "every user of this machine")
+    assert private != public
+    path.chmod(0o744)
+    assert scan_directory(tmp_path, frozenset()).files[path] == public, "whatever else changes of the mode"

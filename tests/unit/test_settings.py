@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from trainlet.kube.errors import UsageError
+from trainlet.planning.specs import Ulimit
 from trainlet.settings import (
     Settings,
     build_settings,
+    get_default_pids_limit,
     get_default_shm_bytes,
     get_surroundings,
     parse_duration,
@@ -28,6 +30,7 @@ SAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
     "pull_policy": (("Always", "Always"), ("Never", "Never"), ("IfNotPresent", "IfNotPresent")),
     "auto_remove": (("false", False), ("yes", True), ("0", False)),
     "runtime_source": (("/a", ("/a",)), ("/b,/c", ("/b", "/c")), ("d.yaml", ("d.yaml",))),
+    "allow_http_sources": (("true", True), ("no", False), ("1", True)),
     "namespace": (("a", "a"), ("b", "b"), ("c", "c")),
     "workers": (("1", 1), ("2", 2), ("30", 30)),
     "network_pool": (("10.1.0.0/16", "10.1.0.0/16"), ("10.2.0.0/16", "10.2.0.0/16"), ("10.3.0.0/24", "10.3.0.0/24")),
@@ -38,11 +41,22 @@ SAMPLES: dict[str, tuple[tuple[str, Any], ...]] = {
     "pod_security": (("restricted", "restricted"), ("privileged", "privileged"), ("baseline", "baseline")),
     "allow_host_path": (("/a", ("/a",)), ("/b,/c/../d", ("/b", "/d")), ("/e", ("/e",))),
     "allow_unsafe_files": (("true", True), ("no", False), ("1", True)),
+    "gpus": (("none", "none"), ("2", "2"), ("0,GPU-1,nvidia.com/gpu=3", "0,GPU-1,nvidia.com/gpu=3")),
+    "pids_limit": (("1", 1), ("4096", 4096), ("99999", 99999)),
+    "ulimit": (
+        ("memlock=unlimited", (Ulimit("memlock", -1, -1),)),
+        ("nofile=1024:2048,core=0", (Ulimit("nofile", 1024, 2048), Ulimit("core", 0, 0))),
+        ("stack=8192:unlimited", (Ulimit("stack", 8192, -1),)),
+    ),
     "deletion_grace": (("0", 0.0), ("1m", 60.0), ("5s", 5.0)),
     "initializer_image": (("a:1", "a:1"), ("b", "b"), ("c@sha256:0", "c@sha256:0")),
     "cache_dir": (("/a", Path("/a")), ("/b", Path("/b")), ("/c", Path("/c"))),
+    "max_parallel_pulls": (("1", 1), ("2", 2), ("30", 30)),
     "status_port": (("1", 1), ("10443", 10443), ("65535", 65535)),
+    "metrics_listen": ((":1", "127.0.0.1:1"), ("/a", "/a"), ("h:3", "h:3")),
+    "listen": ((":1", ("127.0.0.1:1",)), ("/a,[::1]:2", ("/a", "::1:2")), ("h:3", ("h:3",))),
     "log_format": (("json", "json"), ("text", "text"), ("json", "json")),
+    "log_level": (("debug", "debug"), ("warning", "warning"), ("error", "error")),
 }
 
 
@@ -116,8 +130,22 @@ BAD_VALUES = {
     "workers": ("0", "'0' is not a positive number"),
     "network_pool": ("10.0.0.1/8", "'10.0.0.1/8' is not an IPv4 network: write it like 10.213.0.0/16"),
     "restart_backoff": ("soon", "'soon' is not a duration: write it like 30s, 10m or 1h30m"),
+    "gpus": (
+        "0, 1",
+        "'0, 1' is no choice of GPUs: write all, none, a number, or a list like 0,2 or nvidia.com/gpu=1",
+    ),
+    "pids_limit": ("-1", "'-1' is not a positive number"),
+    "ulimit": (
+        "nofile=2:1",
+        "'nofile=2:1' is no limit of processes: write it like memlock=unlimited or nofile=1024:65536",
+    ),
     "status": ("both", "'both' is none of sidecar, inline"),
+    "metrics_listen": (
+        "localhost",
+        "'localhost' is no address to listen on: write it like 127.0.0.1:9464 or unix:///run/x.sock",
+    ),
     "log_format": ("xml", "'xml' is none of text, json"),
+    "log_level": ("loud", "'loud' is none of debug, info, warning, error"),
 }
 
 
@@ -189,3 +217,15 @@ def test_the_machine_is_described(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("HOME", str(tmp_path))
     assert get_surroundings().state_dir == tmp_path / ".local" / "state" / "trainlet"
     assert get_default_shm_bytes() > 1 << 26
+
+
+@pytest.mark.parametrize(
+    "text", ["", "nofile", "nofile=", "nofile=-1", "nofile=1:", "files=1", "core=1:0", "core=unlimited:1", "core=٣"]
+)
+def test_what_is_no_limit_of_processes(text: str) -> None:
+    with pytest.raises(ValueError, match="is no limit of processes"):
+        parse_flag("ulimit", text)
+
+
+def test_a_container_cannot_have_all_processes_of_the_machine() -> None:
+    assert 0 < get_default_pids_limit() <= int(Path("/proc/sys/kernel/pid_max").read_text()) // 2

@@ -85,8 +85,7 @@ def test_every_address_comes_through(address: Listener, port: int, inode: int) -
 
 
 ID = "30cefb57afb33df2eb7e9cffdb4d9ec6732c255e4ac44cb5218bdf4c8fad0daa"
-COMMAND = ("python3", "-c", "import socket\nü")
-CMDLINE = b"/sbin/docker-init\0--\0" + b"".join(word.encode() + b"\0" for word in COMMAND)
+MONITOR = f"/usr/bin/conmon\0--api-version\0001\0-c\0{ID}\0-n\0job\0"
 
 
 def write(proc: Path, pid: int, files: Mapping[str, str | bytes]) -> None:
@@ -99,13 +98,16 @@ def write(proc: Path, pid: int, files: Mapping[str, str | bytes]) -> None:
 
 TABLES = {"net/tcp": TCP, "net/tcp6": TCP6}
 PORTS = frozenset({29500, 29502, 22})
+CHILD = {**TABLES, "cgroup": "0::/\n", "status": "Name:\trunc:[2:INIT]\nPid:\t42\nPPid:\t41\nTracerPid:\t0\n"}
 PROCESSES: dict[str, tuple[Mapping[str, str | bytes], frozenset[int] | None]] = {
-    "known by its control group": ({**TABLES, "cgroup": f"0::/docker/{ID}\n", "cmdline": b"renamed\0"}, PORTS),
-    "known by its command": ({**TABLES, "cgroup": "0::/\n", "cmdline": CMDLINE}, PORTS),
+    "known by its control group": ({**TABLES, "cgroup": f"0::/docker/{ID}\n", "status": "Name:\tpython3\n"}, PORTS),
+    "known by its monitor": ({**CHILD, "../41/cmdline": MONITOR}, PORTS),
     "without the new protocol": ({"net/tcp": TCP, "cgroup": f"0::/docker/{ID}\n"}, frozenset({29500})),
     "listens nowhere": ({"net/tcp": HEAD, "net/tcp6": HEAD6, "cgroup": f"/{ID}"}, frozenset()),
-    "another process": ({**TABLES, "cgroup": "0::/user.slice\n", "cmdline": b"bash\0"}, None),
-    "a kernel thread": ({**TABLES, "cgroup": "0::/\n", "cmdline": b""}, None),
+    "another process": ({**CHILD, "cgroup": "0::/user.slice\n", "../41/cmdline": "bash\0"}, None),
+    "another container": ({**CHILD, "../41/cmdline": MONITOR.replace(ID, ID[::-1])}, None),
+    "a child of the kernel": ({**CHILD, "../41/cmdline": ""}, None),
+    "an orphan": (CHILD, None),
     "gone": ({}, None),
     "hidden": ({"cgroup": f"0::/docker/{ID}\n"}, None),
 }
@@ -116,12 +118,7 @@ def test_a_container_s_ports_are_told_if_its_process_is_here(
     tmp_path: Path, files: Mapping[str, str | bytes], expected: frozenset[int] | None
 ) -> None:
     write(tmp_path, 42, files)
-    assert find_container_ports(42, ID, COMMAND, tmp_path) == expected
-
-
-def test_a_command_that_is_not_known_proves_nothing(tmp_path: Path) -> None:
-    write(tmp_path, 42, {**TABLES, "cgroup": "0::/\n", "cmdline": CMDLINE})
-    assert find_container_ports(42, ID, (), tmp_path) is None
+    assert find_container_ports(42, ID, tmp_path) == expected
 
 
 def test_a_process_s_ports_are_those_of_the_sockets_it_holds(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import threading
 from itertools import pairwise
 
+import pytest
+
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.store import Change, ChangeType, Store
 
@@ -115,3 +117,117 @@ def test_many_writers_lose_nothing_and_share_no_version() -> None:
     assert len(versions) == 800
     assert all(later == earlier + 1 for earlier, later in pairwise(versions))
     assert {o["spec"]["number"] for o in store.list("Thing")} == {199}
+
+
+# Indexes
+
+
+def read_color(_: ObjectKey, document: JSON) -> str | None:
+    color = document["spec"].get("color")
+    return None if color is None else str(color)
+
+
+def build_colored(*colors: str | None) -> Store:
+    """Return a store with an index by color and an object a color: `thing-0`, `thing-1` and so on."""
+    store = Store()
+    store.add_index("color", read_color)
+    for number, color in enumerate(colors):
+        name = f"thing-{number}"
+        store.put(key(name), build_object(name, **({} if color is None else {"color": color})))
+    return store
+
+
+def test_an_index_finds_by_value_in_the_order_of_keys_and_counts() -> None:
+    store = build_colored("red", "blue", None, "red")
+    assert store.list_keys_by("color", "red") == [key("thing-0"), key("thing-3")]
+    assert [o["spec"]["color"] for o in store.list_by("color", "blue")] == ["blue"]
+    assert store.list_by("color", "green") == []
+    assert store.count_by("color") == {"red": 2, "blue": 1}
+
+
+def test_an_index_follows_changes_and_deletions_and_begins_with_what_is_there() -> None:
+    store = build_colored("red", "red")
+    store.put(key("thing-0"), build_object("thing-0", color="blue"))
+    store.delete(key("thing-1"))
+    store.add_index("again", read_color)
+    for name in ("color", "again"):
+        assert store.count_by(name) == {"blue": 1}
+
+
+# Away
+
+
+class Shelf:
+    """Where objects are kept that are away; `asked` says who was asked for."""
+
+    def __init__(self, store: Store) -> None:
+        self.store, self.asked = store, list[ObjectKey]()
+        self.kept: dict[ObjectKey, JSON] = {}
+
+    def take(self, *keys: ObjectKey, others: tuple[ObjectKey, ...] = ()) -> None:
+        for each in (*keys, *others):
+            self.kept[each] = self.store.get(each) or {}
+        self.store.put_away(keys, others, self.recall)
+
+    def recall(self, asked: ObjectKey) -> None:
+        self.asked.append(asked)
+        for each, document in self.kept.items():
+            self.store.restore(each, document)
+
+
+def test_what_is_away_comes_back_for_whoever_asks_and_nobody_else() -> None:
+    store = build_colored("red", "blue", "red")
+    before, told = store.list("Thing"), list[Change]()
+    store.subscribe(told.append)
+    shelf = Shelf(store)
+    shelf.take(key("thing-0"), others=(key("thing-2"),))
+    assert store.list_keys("Thing") == [key("thing-0"), key("thing-1")]
+    assert store.list_keys_by("color", "red") == [key("thing-0")]
+    assert store.count_by("color") == {"red": 1, "blue": 1}
+    assert store.is_away(key("thing-0"))
+    assert shelf.asked == [], "keys do not need the objects"
+    assert store.get(key("thing-0")) == before[0]
+    assert shelf.asked == [key("thing-0")]
+    assert not store.is_away(key("thing-0"))
+    assert store.list("Thing") == before, "the others came along"
+    assert told == [], "nothing has changed"
+
+
+def test_a_list_and_a_change_bring_back_what_is_away() -> None:
+    store = build_colored("red", "blue")
+    shelf = Shelf(store)
+    shelf.take(key("thing-0"))
+    assert [o["spec"]["color"] for o in store.list("Thing")] == ["red", "blue"]
+    shelf.take(key("thing-0"))
+    assert version_of(store.put(key("thing-0"), build_object("thing-0", color="red"))) == 1, "no news"
+    shelf.take(key("thing-0"))
+    store.delete(key("thing-0"))
+    assert store.list_keys("Thing") == [key("thing-1")]
+
+
+def test_what_is_gone_from_where_it_was_kept_is_gone() -> None:
+    store = build_colored("red")
+    store.put_away([key("thing-0")], [], lambda _: None)
+    assert store.get(key("thing-0")) is None
+    assert (store.list_keys("Thing"), store.count_by("color")) == ([], {})
+
+
+def test_what_cannot_be_read_now_stays_away() -> None:
+    def fail(_: ObjectKey) -> None:
+        raise OSError("not now")
+
+    store = build_colored("red")
+    store.put_away([key("thing-0")], [], fail)
+    with pytest.raises(OSError, match="not now"):
+        store.get(key("thing-0"))
+    assert store.is_away(key("thing-0"))
+
+
+def test_what_is_only_known_is_found_and_its_versions_are_not_given_again() -> None:
+    store = build_colored("red")
+    shelf = Shelf(store)
+    shelf.kept[key("old")] = build_object("old", "41", color="blue")
+    store.know(key("old"), {"color": "blue"}, 50, shelf.recall)
+    assert store.list_keys_by("color", "blue") == [key("old")]
+    assert version_of(store.put(key("new"), build_object("new"))) == 51
+    assert store.list_by("color", "blue") == [shelf.kept[key("old")]]

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from trainlet.controller.workqueue import BASE_DELAY_SECONDS, MAX_DELAY_SECONDS, WorkQueue
+from exposition import parse
+from trainlet.controller.metrics import ADDS, QUEUE_DURATION, RETRIES, WORK_DURATION, render
+from trainlet.controller.workqueue import BASE_DELAY_SECONDS, MAX_DELAY_SECONDS, Load, WorkQueue
 from waiting import wait_for
 
 
@@ -121,6 +123,44 @@ def test_what_idle_means(queue: WorkQueue[str], clock: Clock) -> None:
     assert not queue.is_idle(), "a key in hand is work"
     queue.done("a")
     assert queue.is_idle(float("inf"))
+
+
+def test_what_waits_and_what_is_in_hand_is_measured(queue: WorkQueue[str], clock: Clock) -> None:
+    for name in ("a", "b", "c", "d"):
+        queue.add(name)
+    queue.take()
+    clock.seconds = 2
+    queue.take()
+    clock.seconds = 5
+    queue.add("a")
+    assert queue.measure() == Load(depth=2, unfinished_seconds=8, longest_seconds=5)
+    queue.done("a")
+    assert queue.measure() == Load(depth=3, unfinished_seconds=3, longest_seconds=3)
+
+
+def test_a_key_is_counted_when_it_is_news_and_timed_once_a_turn(clock: Clock) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock, "counted")
+    queue.add("a")
+    queue.add("a")
+    clock.seconds = 2
+    assert queue.take() == "a"
+    queue.add("a")
+    queue.add("a")
+    clock.seconds = 5
+    queue.done("a")
+    assert queue.take() == "a"
+    queue.add_rate_limited("a")
+    queue.done("a")
+    found = parse(render([ADDS, RETRIES, QUEUE_DURATION, WORK_DURATION]))
+    told = {name: value for (name, labels), value in found.items() if labels == (("name", "counted"),)}
+    assert told == {
+        "workqueue_adds_total": 2,
+        "workqueue_retries_total": 1,
+        "workqueue_queue_duration_seconds_sum": 2,
+        "workqueue_queue_duration_seconds_count": 2,
+        "workqueue_work_duration_seconds_sum": 3,
+        "workqueue_work_duration_seconds_count": 2,
+    }
 
 
 def test_closing_sends_those_who_wait_home_and_those_who_come(queue: WorkQueue[str]) -> None:

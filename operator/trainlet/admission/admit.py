@@ -1,12 +1,15 @@
 """One document -> the object a cluster would store, or all the reasons why not, in the API server's order."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
+from trainlet.admission.claim_rules import judge_claim, judge_claim_change, warn_of_claim
+from trainlet.admission.core_kinds import CLAIM, CONFIG_MAP, OBJECT_KINDS, SECRET
 from trainlet.admission.crd import Crd, find_crd
 from trainlet.admission.metadata import validate_metadata
 from trainlet.admission.mutate import default_train_job
+from trainlet.admission.object_rules import judge_change, judge_config_map, judge_secret, redact
 from trainlet.admission.portability import Finding
 from trainlet.admission.rules import validate_rules
 from trainlet.admission.security import find_violations
@@ -51,7 +54,7 @@ class Admitted:
     """
 
     key: ObjectKey
-    document: JSON
+    document: JSON = field(repr=False)
     warnings: tuple[str, ...] = ()
     replaces: bool = False
     portability: tuple[Finding, ...] | None = None
@@ -60,8 +63,9 @@ class Admitted:
 def is_foreign(document: JSON, crds: Iterable[Crd]) -> bool:
     """Tell whether a document is somebody else's: it has apiVersion and kind, and neither is one of ours."""
     api_version, kind = str(document.get("apiVersion") or ""), str(document.get("kind") or "")
-    group = api_version.partition("/")[0]
-    return bool(api_version and kind) and all(group != crd.group and kind != crd.kind for crd in crds)
+    group, slash, _ = api_version.partition("/")
+    # Of Kubernetes' core only these kinds are ours, not the whole group.
+    return bool(api_version and kind) and not any(kind == crd.kind or (slash and group == crd.group) for crd in crds)
 
 
 def identify(document: JSON, crds: Iterable[Crd], namespace: str = DEFAULT_NAMESPACE) -> ObjectKey:
@@ -83,11 +87,14 @@ def admit(document: JSON, old: JSON | None, rules: Rules, find_runtime: FindRunt
     candidate, unknown = complete(_clean(document, key), crd)
     replaces = old is not None and _asks_for_replacement(candidate, old)
     before = None if replaces else old
-    _judge_structure(candidate, before, crd, key, unknown if rules.validation == "strict" else ())
+    _judge_structure(candidate, crd, key, unknown if rules.validation == "strict" else ())
+    warnings = [f'unknown field "{error.path}"' for error in unknown] if rules.validation == "warn" else []
+    if crd.kind in OBJECT_KINDS:
+        stored = _admit_object(candidate, before, crd, key)
+        return Admitted(key, stored, (*warnings, *(warn_of_claim(stored) if crd.kind == CLAIM else ())), replaces)
     if crd.kind == TRAIN_JOB:
         candidate = default_train_job(candidate, before, now)
     _judge_rules(candidate, before, crd, key)
-    warnings = [f'unknown field "{error.path}"' for error in unknown] if rules.validation == "warn" else []
     portability = None
     if before is None or not _is_same(candidate, before):  # what asks for nothing is no request to a webhook
         told, portability = _ask_webhooks(candidate, before, crd, rules, find_runtime)
@@ -100,16 +107,24 @@ def find_pod_violations(job: JSON, runtime: JSON, rules: Rules) -> list[FieldErr
     return find_violations(build_jobset(TrainJob.of(job), runtime), rules.pod_security, rules.host_path_roots)
 
 
-def _judge_structure(
-    candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey, unknown: Sequence[FieldError]
-) -> None:
+def _judge_structure(candidate: JSON, crd: Crd, key: ObjectKey, unknown: Sequence[FieldError]) -> None:
     from trainlet.admission.schema import validate_schema  # its library takes 70 ms to import
 
-    _raise_invalid(crd, key, [*validate_metadata(candidate, crd), *validate_schema(candidate, crd), *unknown], old)
+    errors = [*validate_metadata(candidate, crd), *validate_schema(candidate, crd), *unknown]
+    _raise_invalid(crd, key, redact(errors) if crd.kind == SECRET else errors)
+
+
+def _admit_object(candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey) -> JSON:
+    """Ask what the API server itself knows of a kind; there are no other rules and no webhooks for these."""
+    judge, judge_update = _OBJECT_RULES[crd.kind]
+    stored, errors = judge(candidate)
+    _raise_invalid(crd, key, errors)
+    _raise_invalid(crd, key, judge_update(stored, old) if old is not None else (), _HOW_TO_REPLACE)
+    return stored
 
 
 def _judge_rules(candidate: JSON, old: JSON | None, crd: Crd, key: ObjectKey) -> None:
-    _raise_invalid(crd, key, validate_rules(candidate, old, crd), old)
+    _raise_invalid(crd, key, validate_rules(candidate, old, crd), _HOW_TO_REPLACE if old is not None else "")
 
 
 def _ask_webhooks(
@@ -167,10 +182,9 @@ def _asks_for_replacement(candidate: JSON, old: JSON) -> bool:
     return wish is not None and wish != find(old, "metadata", "annotations", REPLACE)
 
 
-def _raise_invalid(crd: Crd, key: ObjectKey, errors: Sequence[FieldError], old: JSON | None) -> None:
+def _raise_invalid(crd: Crd, key: ObjectKey, errors: Sequence[FieldError], remedy: str = "") -> None:
     if errors:
-        what = f'{crd.kind}.{crd.group} "{key.name}" is invalid: {_join(errors)}'
-        remedy = _HOW_TO_REPLACE if old is not None and any(error.stage == "cel" for error in errors) else ""
+        what = f'{crd.group_kind} "{key.name}" is invalid: {_join(errors)}'
         raise ApiError(what, code=422, reason="Invalid", causes=errors, remedy=remedy)
 
 
@@ -190,3 +204,11 @@ def _raise_forbidden(job: TrainJob, errors: Sequence[FieldError]) -> None:
 
 def _join(errors: Sequence[FieldError]) -> str:
     return str(errors[0]) if len(errors) == 1 else f"[{', '.join(map(str, errors))}]"
+
+
+#: How each kind of Kubernetes' core is judged: by itself, and as a change.
+_OBJECT_RULES = {
+    CONFIG_MAP: (judge_config_map, judge_change),
+    SECRET: (judge_secret, judge_change),
+    CLAIM: (judge_claim, judge_claim_change),
+}

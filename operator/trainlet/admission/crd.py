@@ -45,7 +45,7 @@ OBJECT_METADATA: dict[str, Any] = {
 
 @dataclass(frozen=True, eq=False)
 class Crd:
-    """One kind of object.
+    """One kind of object; those of Kubernetes' core have an empty group.
 
     `schema` is the definition's own with ObjectMeta filled in; it is shared by everyone and never changed.
     """
@@ -62,7 +62,12 @@ class Crd:
     @property
     def api_version(self) -> str:
         """Group and version, as objects of this kind write them."""
-        return f"{self.group}/{self.version}"
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_kind(self) -> str:
+        """Kind and group, as the API server names them in errors."""
+        return f"{self.kind}.{self.group}" if self.group else self.kind
 
     @property
     def is_namespaced(self) -> bool:
@@ -90,7 +95,7 @@ def parse_crd(document: dict[str, Any]) -> Crd:
         singular=_get(document, "spec.names.singular", str, kind.lower()),
         short_names=tuple(_get(document, "spec.names.shortNames", list, [])),
         scope=scope,
-        schema=_add_metadata(_get(version, "schema.openAPIV3Schema", dict)),
+        schema=add_metadata(_get(version, "schema.openAPIV3Schema", dict)),
     )
 
 
@@ -99,7 +104,8 @@ def find_crd(crds: Iterable[Crd], api_version: str, kind: str) -> Crd | None:
     return next((crd for crd in crds if (crd.api_version, crd.kind) == (api_version, kind)), None)
 
 
-def _add_metadata(schema: dict[str, Any]) -> dict[str, Any]:
+def add_metadata(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the schema of an object with ObjectMeta filled in."""
     return schema | {"properties": schema.get("properties", {}) | {"metadata": OBJECT_METADATA}}
 
 

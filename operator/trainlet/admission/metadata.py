@@ -24,28 +24,29 @@ _NAME_PART = r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE = rf"({_NAME_PART})?"
 
 
-def _explain(rule: str, pattern: str, *examples: str) -> str:
+def explain_pattern(rule: str, pattern: str, *examples: str) -> str:
+    """Say what a text must be, as validation.RegexError does."""
     choices = " or ".join(f"'{example}', " for example in examples)
     return f"{rule} (e.g. {choices}regex used for validation is '{pattern}')"
 
 
 _STARTS_AND_ENDS = "must start and end with an alphanumeric character"
 _NAME_CHARACTERS = f"must consist of alphanumeric characters, '-', '_' or '.', and {_STARTS_AND_ENDS}"
-_NAME_EXPLAINED = _explain(_NAME_CHARACTERS, _NAME_PART, "MyName", "my.name", "123-abc")
+_NAME_EXPLAINED = explain_pattern(_NAME_CHARACTERS, _NAME_PART, "MyName", "my.name", "123-abc")
 
-SUBDOMAIN_PROBLEM = _explain(
+SUBDOMAIN_PROBLEM = explain_pattern(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and "
     + _STARTS_AND_ENDS,
     _SUBDOMAIN,
     "example.com",
 )
-LABEL_PROBLEM = _explain(
+LABEL_PROBLEM = explain_pattern(
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and " + _STARTS_AND_ENDS,
     _LABEL,
     "my-name",
     "123-abc",
 )
-LABEL_VALUE_PROBLEM = _explain(
+LABEL_VALUE_PROBLEM = explain_pattern(
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
     + _STARTS_AND_ENDS,
     _LABEL_VALUE,
@@ -53,7 +54,7 @@ LABEL_VALUE_PROBLEM = _explain(
     "my_value",
     "12345",
 )
-KIND_PROBLEM = "may have mixed case, but should otherwise match: " + _explain(
+KIND_PROBLEM = "may have mixed case, but should otherwise match: " + explain_pattern(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
     "and end with an alphanumeric character",
     _KIND,

@@ -5,15 +5,13 @@ table knows has no effect, so that nothing is dropped in silence.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from trainlet.apis.trainer import TrainJob
-from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
-from trainlet.planning.policies import flux, mpi
 
 
 class Stance(StrEnum):
@@ -42,26 +40,16 @@ class Finding:
     text: str = ""
 
 
-#: What policies make, by the suffixes of the names: to make them takes longer than all else that admission does.
-_OBJECTS = {
-    "mpi": (("Secret", mpi.KEYS_SUFFIX), ("ConfigMap", mpi.HOSTS_SUFFIX)),
-    "flux": (("Secret", flux.CURVE_SUFFIX), ("ConfigMap", flux.SCRIPTS_SUFFIX)),
-}
-
-
 @dataclass(frozen=True)
 class Subject:
     """The job that is judged, and its runtime."""
 
     job: TrainJob
     runtime: JSON
+    answers: dict[tuple[Callable[[JSON], Any], int], Any] = field(default_factory=dict, repr=False, compare=False)
 
-    @cached_property
-    def objects(self) -> frozenset[tuple[str, str]]:
-        """Kind and name of each ConfigMap and Secret that is made beside the JobSet."""
-        policies = [key for key, policy in (find(self.runtime, "spec", "mlPolicy") or {}).items() if policy is not None]
-        made = (each for policy in policies for each in _OBJECTS.get(policy, ()))
-        return frozenset((kind, f"{self.job.metadata.name}{suffix}") for kind, suffix in made)
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +58,17 @@ class Place:
 
     owners: tuple[JSON, ...]
     subject: Subject
+
+    def ask(self, question: Callable[[JSON], _T], owner: int) -> _T:
+        """Return the answer to a question about one of the owners, whom as many as are in it ask the same.
+
+        It is looked for once: a file may have thousands of volumes, of which each would look at all.
+        """
+        answers, key = self.subject.answers, (question, id(self.owners[owner]))
+        if key not in answers:
+            answers[key] = question(self.owners[owner])
+        answer: _T = answers[key]
+        return answer
 
 
 HONOURED = Verdict(Stance.HONOURED)
@@ -129,6 +128,31 @@ def only(*values: Any, otherwise: Verdict) -> Judge:
     return lambda value, place: HONOURED if value in values else otherwise  # noqa: ARG005 - the shape of a judge
 
 
+def fitting(is_fit: Callable[[Any], bool], otherwise: Verdict) -> Judge:
+    """Return the rule of a field that is honoured with what this accepts."""
+    return lambda value, place: HONOURED if is_fit(value) else otherwise  # noqa: ARG005 - the shape of a judge
+
+
+def needs(*names: str, of: Judge | None = None) -> Judge:
+    """Return the judge of a map that is refused without these fields; `of` judges it otherwise."""
+
+    def judge(value: Any, place: Place) -> Verdict | None:
+        missing = [name for name in names if not value.get(name)]
+        return refused(f"give its {' and '.join(missing)}") if missing else of and of(value, place)
+
+    return judge
+
+
+def single(*besides: str) -> Judge:
+    """Return the judge of a map that is refused with more than one field beside these."""
+
+    def judge(value: Any, place: Place) -> Verdict | None:  # noqa: ARG001 - the shape of a judge
+        given = [name for name, below in value.items() if name not in besides and below is not None]
+        return refused(f"give it one of {', '.join(given)}") if len(given) > 1 else None
+
+    return judge
+
+
 def honoured(*names: str) -> dict[str, Rule]:
     """Return the part of a table with the fields that are honoured whatever they hold."""
     return dict.fromkeys(names, HONOURED)
@@ -159,12 +183,12 @@ def _look(value: Any, rule: Rule, path: str, place: Place) -> _Told:
 
 def _look_inside(value: Any, rule: Fields, path: str, place: Place) -> _Told:
     if isinstance(value, list):
-        if value and rule.judge is None and all(_is_plain(item, rule) for item in value):
+        if value and all(_is_plain(item, rule) and not _ask_about(item, rule, path, place) for item in value):
             return [(path, HONOURED)]
         return [told for n, item in enumerate(value) for told in _look(item, rule, f"{path}[{n}]", place)]
     if not isinstance(value, dict):
         return [(path, UNKNOWN)]
-    if rule.judge is not None and (told := _ask(rule.judge, value, path, place)):
+    if told := _ask_about(value, rule, path, place):
         return told
     if _is_plain(value, rule):
         return [(path, HONOURED)]
@@ -188,6 +212,10 @@ def _look_at_fields(value: JSON, rule: Fields, path: str, place: Place) -> _Told
 
 def _enter(value: JSON, place: Place) -> Place:
     return Place((*place.owners, value), place.subject)
+
+
+def _ask_about(value: JSON, rule: Fields, path: str, place: Place) -> _Told:
+    return [] if rule.judge is None else _ask(rule.judge, value, path, place)
 
 
 def _ask(judge: Judge, value: Any, path: str, place: Place) -> _Told:

@@ -15,10 +15,11 @@ from trainlet.admission.portability import (
     refused,
 )
 from trainlet.admission.portability_metadata import METADATA
-from trainlet.admission.portability_pods import NO_ENV_FROM, POD_TEMPLATE
+from trainlet.admission.portability_pods import POD_TEMPLATE
 from trainlet.admission.portability_volumes import CLAIM_TEMPLATE
 from trainlet.apis.trainer import TrainJobSpec
 from trainlet.kube.merge import find
+from trainlet.planning.initializers import find_source
 from trainlet.planning.policies import POLICIES
 
 _NEVER = refused("set restartPolicy: Never in the pod, as Kubernetes asks of such a Job")
@@ -44,6 +45,17 @@ def _judge_resources(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the
     if find(place.subject.runtime, "spec", "mlPolicy") is not None:
         return HONOURED
     return no_effect("the runtime has no mlPolicy, and without one a cluster does not look at it either")
+
+
+def _judge_secret(value: Any, place: Place) -> Verdict | None:  # noqa: ARG001 - the shape of a judge
+    """Judge a Secret by the source that it is for."""
+    source = find_source(place.owners[-1].get("storageUri") or "")
+    how = (
+        f"{source.scheme}:// is fetched without a login: of it only the proxies and SSL_CERT_FILE are read"
+        if source
+        else ""
+    )
+    return emulated(how) if how else None
 
 
 _CONDITION = Fields(
@@ -150,7 +162,9 @@ RUNTIME = Fields(
     }
 )
 
-_INITIALIZER = Fields({**honoured("storageUri", "env"), "secretRef": NO_ENV_FROM})
+_INITIALIZER = Fields(
+    {**honoured("storageUri", "env"), "secretRef": Fields(honoured("name"), _judge_secret, is_whole=True)}
+)
 _TRAINER: dict[str, Rule] = {
     **honoured("image", "command", "args", "env", "numNodes", "numProcPerNode"),
     "resourcesPerNode": _judge_resources,

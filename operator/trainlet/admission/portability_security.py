@@ -63,6 +63,7 @@ def _judge_fs_group(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the 
 
 
 def _list_containers(pod: JSON) -> Iterator[JSON]:
+    yield from pod.get("initContainers") or []
     yield from pod.get("containers") or []
 
 
@@ -74,7 +75,9 @@ def _build_shared(judge_non_root: Callable[[Any, Place], Verdict], judge_group: 
         "runAsNonRoot": judge_non_root,
         "seccompProfile": Fields(
             {
-                "type": only("RuntimeDefault", otherwise=refused("use RuntimeDefault, which every node has")),
+                "type": only(
+                    "RuntimeDefault", "Unconfined", otherwise=refused("use RuntimeDefault, which every node has")
+                ),
                 "localhostProfile": _NOT_CARRIED_OUT,
             }
         ),

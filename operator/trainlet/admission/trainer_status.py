@@ -15,21 +15,28 @@ _FIELD = "trainerStatus"
 
 
 def admit_trainer_status(job: JSON, trainer_status: JSON, crds: Iterable[Crd]) -> JSON:
-    """Return the job's status with the report in place of the one before. Raises ApiError with every cause.
+    """Return the job's status with the report in place of the one before. Raises ApiError with every cause."""
+    return _judge(job, {**(job.get("status") or {}), _FIELD: trainer_status}, crds, is_strict=True)
 
-    Only the status is judged: what a job asks for is no fault of its training code.
-    """
+
+def admit_status(job: JSON, status: JSON, crds: Iterable[Crd]) -> JSON:
+    """Return a status for the job as it is stored, without unknown fields. Raises ApiError with every cause."""
+    return _judge(job, status, crds, is_strict=False)
+
+
+def _judge(job: JSON, status: JSON, crds: Iterable[Crd], *, is_strict: bool) -> JSON:
+    """Judge only the status: what a job asks for is no fault of who tells how it goes."""
     from trainlet.admission.schema import validate_schema  # its library takes 70 ms to import
 
     crd = find_crd(crds, API_VERSION, TRAIN_JOB)
     assert crd is not None, "an operator without the definition does not start"
     part, old = _get_status_part(crd), {"status": job.get("status") or {}}
-    new, unknown = complete({"status": {**old["status"], _FIELD: trainer_status}}, part)
-    errors = [*validate_schema(new, part), *unknown] or validate_rules(new, old, part)
+    new, unknown = complete({"status": status}, part)
+    errors = [*validate_schema(new, part), *(unknown if is_strict else ())] or validate_rules(new, old, part)
     if errors:
         raise _build_invalid(crd, job, errors)
-    status: JSON = new["status"]
-    return status
+    admitted: JSON = new["status"]
+    return admitted
 
 
 def keep_trainer_status(status: JSON, current: JSON) -> JSON:

@@ -16,7 +16,7 @@ from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey, get_metadata
 from trainlet.loading import build_registry, load_directory
 from trainlet.planning.jobset import build_jobset
-from trainlet.registry import Registry, describe_errors
+from trainlet.registry import Registry
 from trainlet.settings import Settings
 
 IGNORED = "not a kind that trainlet knows: ignored"
@@ -73,7 +73,7 @@ def _identify(verdict: Verdict, registry: Registry) -> Verdict:
     try:
         return replace(verdict, key=registry.identify(verdict.value))
     except ApiError as error:
-        return verdict.refuse(describe_errors(error))
+        return verdict.refuse(error.list_causes())
 
 
 def _ignore(verdict: Verdict) -> Verdict:
@@ -110,4 +110,4 @@ def _judge(
     try:
         return replace(verdict, admitted=registry.judge(verdict.value, stored.get(verdict.key), nearer))
     except ApiError as error:
-        return verdict.refuse(describe_errors(error), error.remedy)
+        return verdict.refuse(error.list_causes(), error.remedy)

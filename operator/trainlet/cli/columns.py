@@ -5,11 +5,24 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trainlet.cli.explain import explain_state, get_phase
-from trainlet.cli.resources import CLUSTER_RUNTIMES, EVENTS, PODS, RUNTIMES, TRAIN_JOBS, Kind, Resource
-from trainlet.cli.table import flatten, format_age, format_since
+from trainlet.cli.resources import (
+    CLAIMS,
+    CLUSTER_RUNTIMES,
+    CONFIG_MAPS,
+    EVENTS,
+    PODS,
+    RUNTIMES,
+    SECRETS,
+    TRAIN_JOBS,
+    Kind,
+    Resource,
+)
+from trainlet.cli.table import flatten
+from trainlet.kube.ages import format_age, format_since
 from trainlet.kube.merge import find
-from trainlet.kube.meta import JSON, get_metadata
-from trainlet.planning.labels import JOBSET_NAME
+from trainlet.kube.meta import JSON, ObjectKey, get_metadata
+from trainlet.kube.pod_summary import PodSummary, summarize_pod
+from trainlet.planning.labels import JOBSET_NAME, claim_name
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,23 @@ def _read_name(resource: Resource, _: datetime) -> str:
 
 def _read_age(resource: Resource, now: datetime) -> str:
     return format_since(get_metadata(resource.wire).get("creationTimestamp"), now)
+
+
+def _read_file_age(resource: Resource, now: datetime) -> str:
+    return format_since(resource.written, now)
+
+
+def _count_data(resource: Resource, _: datetime) -> str:
+    return str(len(resource.sizes))
+
+
+def _read_volume(resource: Resource, _: datetime) -> str:
+    return claim_name(ObjectKey(CLAIMS.kind, resource.namespace, resource.name), resource.name)
+
+
+def _read_access_modes(resource: Resource, _: datetime) -> str:
+    modes = find(resource.wire, "spec", "accessModes") or []
+    return ",".join(short for mode, short in _ACCESS_MODES.items() if mode in modes)
 
 
 def _read_path(*path: str | int, default: str = "") -> Callable[[Resource, datetime], str]:
@@ -80,24 +110,17 @@ def _read_progress(resource: Resource, _: datetime) -> str:
     return f"{percentage}% ({format_age(seconds)} left)" if seconds else f"{percentage}%"
 
 
-def _read_pod_state(resource: Resource, _: datetime) -> str:
-    if get_metadata(resource.wire).get("deletionTimestamp"):
-        return "Terminating"
-    state: JSON = find(resource.wire, "status", "containerStatuses", 0, "state") or {}
-    phase = str(find(resource.wire, "status", "phase") or "Unknown")
-    detail = state.get("waiting") or state.get("terminated") or {}
-    return str(detail.get("reason") or phase)
-
-
-def _count_ready(resource: Resource, _: datetime) -> str:
-    statuses = find(resource.wire, "status", "containerStatuses") or []
-    return f"{sum(bool(status.get('ready')) for status in statuses)}/{len(statuses) or 1}"
+def _summarize(read: Callable[[PodSummary], object]) -> Callable[[Resource, datetime], str]:
+    return lambda resource, _: str(read(summarize_pod(resource.wire)))
 
 
 def _read_object(resource: Resource, _: datetime) -> str:
     involved = resource.wire.get("involvedObject") or {}
     return f"{str(involved.get('kind', '')).lower()}/{involved.get('name', '')}"
 
+
+#: In the order in which kubectl writes them.
+_ACCESS_MODES = {"ReadWriteOnce": "RWO", "ReadOnlyMany": "ROX", "ReadWriteMany": "RWX", "ReadWriteOncePod": "RWOP"}
 
 _RUNTIME_COLUMNS: Sequence[Column] = (
     Column("NAME", _read_name),
@@ -123,9 +146,9 @@ _COLUMNS: dict[str, Sequence[Column]] = {
     RUNTIMES.kind: _RUNTIME_COLUMNS,
     PODS.kind: (
         Column("NAME", _read_name),
-        Column("READY", _count_ready),
-        Column("STATUS", _read_pod_state),
-        Column("RESTARTS", _read_path("status", "containerStatuses", 0, "restartCount", default="0")),
+        Column("READY", _summarize(lambda pod: f"{pod.ready}/{pod.total}")),
+        Column("STATUS", _summarize(lambda pod: pod.status)),
+        Column("RESTARTS", _summarize(lambda pod: pod.restarts)),
         Column("AGE", _read_age),
         Column("IP", _read_path("status", "podIP", default="<none>"), is_wide=True),
         Column("TRAINJOB", _read_path("metadata", "labels", JOBSET_NAME), is_wide=True),
@@ -139,5 +162,22 @@ _COLUMNS: dict[str, Sequence[Column]] = {
         Column("COUNT", _read_path("count", default="1"), is_wide=True),
         Column("NAME", _read_name, is_wide=True),
         Column("MESSAGE", _read_path("message")),
+    ),
+    CONFIG_MAPS.kind: (Column("NAME", _read_name), Column("DATA", _count_data), Column("AGE", _read_file_age)),
+    SECRETS.kind: (
+        Column("NAME", _read_name),
+        Column("TYPE", _read_path("type")),
+        Column("DATA", _count_data),
+        Column("AGE", _read_file_age),
+    ),
+    CLAIMS.kind: (
+        Column("NAME", _read_name),
+        Column("STATUS", _read_path("status", "phase")),
+        Column("VOLUME", _read_volume),
+        Column("CAPACITY", _read_path("status", "capacity", "storage")),
+        Column("ACCESS MODES", _read_access_modes),
+        Column("STORAGECLASS", _read_path("spec", "storageClassName")),
+        Column("AGE", _read_file_age),
+        Column("VOLUMEMODE", _read_path("spec", "volumeMode"), is_wide=True),
     ),
 }

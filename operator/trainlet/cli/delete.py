@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trainlet.cli.manifests import find_manifest, get_manifest
 from trainlet.cli.options import add_operator_options, build_converter, read_settings
-from trainlet.cli.resources import CLUSTER_RUNTIMES, RUNTIMES, TRAIN_JOBS, Kind, find_workspace, read_job
+from trainlet.cli.resources import EVENTS, PODS, TRAIN_JOBS, Kind, find_workspace, read_job
 from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.cli.watch import wait_until
 from trainlet.documents.edit import remove_document, rewrite_file
@@ -18,7 +18,9 @@ from trainlet.settings import Settings, parse_duration
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument("target", nargs="+", metavar="KIND NAME", help="tj, tr or ctr, and names; or KIND/NAME")
+    parser.add_argument(
+        "target", nargs="+", metavar="KIND NAME", help="tj, tr, ctr, cm, secret or pvc, and names; or KIND/NAME"
+    )
     parser.add_argument("--wait", action="store_true", help="wait until the operator has removed all of a job")
     parser.add_argument("--workspace", action="store_true", help="then remove the job's workspace directory too")
     parser.add_argument(
@@ -52,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_call(kind: Kind, names: list[str], *, is_waiting: bool) -> None:
-    if kind not in (TRAIN_JOBS, RUNTIMES, CLUSTER_RUNTIMES):
+    if kind in (PODS, EVENTS):
         raise UsageError(f"{kind.plural} have no manifest", remedy="delete the TrainJob they belong to")
     if not names:
         raise UsageError("which one is not said", where="trainlet delete", remedy=f"write {kind.short} NAME")

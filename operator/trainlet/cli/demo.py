@@ -14,8 +14,6 @@ from pathlib import Path
 
 from trainlet.cli.demo_view import View, open_view
 from trainlet.cli.explain import COMPLETE, FAILED, describe_root_cause, explain_state, get_end, is_rejected
-from trainlet.cli.log_lines import KeptLogs
-from trainlet.cli.log_reader import LogReader
 from trainlet.cli.options import add_operator_options, build_converter, read_settings
 from trainlet.cli.resources import Resource, read_job
 from trainlet.demo.progress import Progress, build_progress
@@ -23,6 +21,8 @@ from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import UsageError
 from trainlet.kube.meta import get_metadata
+from trainlet.logs.lines import KeptLogs
+from trainlet.logs.reader import LogReader
 from trainlet.settings import Settings, get_surroundings
 
 #: That of the demo's manifest.

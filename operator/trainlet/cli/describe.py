@@ -10,18 +10,22 @@ from trainlet.cli.get import Request, select
 from trainlet.cli.options import add_operator_options, read_settings
 from trainlet.cli.output import dump
 from trainlet.cli.resources import (
+    CLAIMS,
     CLUSTER_RUNTIMES,
+    CONFIG_MAPS,
     EVENTS,
     PODS,
     RUNTIMES,
+    SECRETS,
     TRAIN_JOBS,
     Resource,
     find_workspace,
     list_sorted,
 )
-from trainlet.cli.table import flatten, format_since, render_table
+from trainlet.cli.table import flatten, render_table
 from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.documents.status_dir import StatusDir
+from trainlet.kube.ages import format_since
 from trainlet.kube.errors import UsageError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, get_metadata
@@ -35,7 +39,9 @@ _CONDITION_HEADER = ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument("target", nargs="+", metavar="KIND [NAME]", help="tj, po, ctr or tr, and names; or KIND/NAME")
+    parser.add_argument(
+        "target", nargs="+", metavar="KIND [NAME]", help="tj, po, ctr, tr, cm, secret or pvc, and names; or KIND/NAME"
+    )
     add_operator_options(parser, ("runtime_source", "workspace_dir"))
 
 
@@ -75,7 +81,8 @@ def _describe_trouble(job: Resource) -> list[str]:
     if cause:
         told: JSON = job.report["rootCause"]
         remedy = [f"            {told['remedy']}"] if told.get("remedy") else []
-        see = f"            see: trainlet logs {job.name} -n {job.namespace} --step {told.get('node')}"
+        container = f" -c {told['container']}" if told.get("container") else ""
+        see = f"            see: trainlet logs {job.name} -n {job.namespace} --step {told.get('node')}{container}"
         return [f"Root cause: {cause}", *remedy, *(f"            | {line}" for line in told.get("log") or []), see, ""]
     errors = describe_errors(job)
     if not errors and not is_rejected(job):
@@ -125,7 +132,12 @@ def _describe_conditions(conditions: Iterable[JSON], now: datetime) -> list[str]
 
 
 def _describe_nodes(nodes: Iterable[JSON]) -> list[str]:
-    rows = [_build_node_row(node) for node in nodes]
+    rows = []
+    for node in nodes:
+        rows.append(_build_node_row(node))
+        # The first is told by the node itself, whichever place it has among them.
+        others = [part for part in node.get("containers") or [] if part.get("step") != node.get("name")]
+        rows += [_build_node_row({**part, "name": part.get("step")}) for part in others]
     return render_table([_NODE_HEADER, *rows]) if rows else []
 
 
@@ -186,12 +198,27 @@ def _describe_pod(pod: Resource, settings: Settings, now: datetime) -> list[str]
 
 
 def _describe_runtime(runtime: Resource, settings: Settings, now: datetime) -> list[str]:  # noqa: ARG001
-    facts = [("Name", runtime.name), ("Namespace", runtime.namespace), ("Source", runtime.source)]
-    labels = ", ".join(f"{key}={value}" for key, value in runtime.labels.items())
-    return [
-        *_align((title, text) for title, text in [*facts, ("Labels", labels)] if text),
-        *_indent("Spec", dump(runtime.wire.get("spec") or {}, "yaml").splitlines()),
-    ]
+    return [*_describe_origin(runtime), *_indent("Spec", dump(runtime.wire.get("spec") or {}, "yaml").splitlines())]
+
+
+def _describe_object(stored: Resource, settings: Settings, now: datetime) -> list[str]:  # noqa: ARG001
+    """Describe a ConfigMap, Secret or claim; of data only how much it is."""
+    sizes = ((key, f"{size} bytes") for key, size in stored.sizes.items())
+    spec = dump(stored.wire["spec"], "yaml").splitlines() if "spec" in stored.wire else []
+    return [*_describe_origin(stored), *_indent("Data", _align(sizes)), *_indent("Spec", spec)]
+
+
+def _describe_origin(resource: Resource) -> list[str]:
+    labels = ", ".join(f"{key}={value}" for key, value in resource.labels.items())
+    facts = (
+        ("Name", resource.name),
+        ("Namespace", resource.namespace),
+        ("Type", str(resource.wire.get("type") or "")),
+        ("Immutable", "true" if resource.wire.get("immutable") else ""),
+        ("Source", resource.source),
+        ("Labels", labels),
+    )
+    return _align((title, text) for title, text in facts if text)
 
 
 def _align(facts: Iterable[tuple[str, str]]) -> list[str]:
@@ -209,4 +236,7 @@ _DESCRIBERS: dict[str, Callable[[Resource, Settings, datetime], list[str]]] = {
     PODS.kind: _describe_pod,
     RUNTIMES.kind: _describe_runtime,
     CLUSTER_RUNTIMES.kind: _describe_runtime,
+    CONFIG_MAPS.kind: _describe_object,
+    SECRETS.kind: _describe_object,
+    CLAIMS.kind: _describe_object,
 }

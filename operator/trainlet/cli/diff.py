@@ -10,7 +10,6 @@ from trainlet.apis.trainer import TRAIN_JOB
 from trainlet.cli.options import add_operator_options, read_settings
 from trainlet.cli.output import dump
 from trainlet.controller.file_source import FileSource
-from trainlet.controller.inspection import find_listening
 from trainlet.documents.status_dir import StatusDir
 from trainlet.engine.base import Engine
 from trainlet.engine.detect import find_engine
@@ -48,6 +47,9 @@ class _UnwrittenStatusDir(StatusDir):
     def write_errors(self, errors: Sequence[JSON]) -> None:
         """Drop it."""
 
+    def write_kept(self, key: ObjectKey, known: Sequence[JSON]) -> None:
+        """Drop it."""
+
     def forget(self, namespace: str, name: str) -> None:
         """Keep everything."""
 
@@ -80,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 def find_changes(settings: Settings, engine: Engine) -> Iterator[Change]:
     """Yield the plan of the next pass over each job, then of what belongs to jobs that are not known."""
-    registry, options = _load(settings, engine), build_options(settings)
+    registry, options = _load(settings, engine), build_options(settings, engine.name)
     for key in registry.list_jobs():
         yield _find_change(key, registry, engine, options)
     known = {get_metadata(job).get("uid") for job in registry.store.list(TRAIN_JOB)}
@@ -118,12 +120,12 @@ def _observe(case: Case, engine: Engine, options: Options) -> Observed:
     return replace(
         observed,
         images={image: _look_at_image(image, engine) for image in needs.images},
-        listening=find_listening(engine, observed, needs),
     )
 
 
 def _look_at_image(image: str, engine: Engine) -> ObservedImage:
-    return ObservedImage(ImageState.PRESENT if engine.has_image(image) else ImageState.ABSENT)
+    facts = engine.find_image(image)
+    return ObservedImage(ImageState.ABSENT if facts is None else ImageState.PRESENT, facts=facts)
 
 
 def _write(changes: Iterable[Change]) -> list[JSON]:

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 
 from trainlet.cli.options import add_operator_options, read_settings
@@ -33,12 +34,15 @@ def run(args: argparse.Namespace) -> int:
 def _look(settings: Settings, opened: ExitStack) -> Machine:
     """Look for engines; the one that is used is closed with `opened`."""
     around = get_surroundings()
-    attempts = probe_engines(settings.container_runtime, settings.container_host, around)
-    try:
-        engine = find_engine(settings.container_runtime, settings.container_host, around)
-    except EngineUnavailable as error:
-        return Machine(settings, around, attempts, complaint=str(error))
-    return Machine(settings, around, attempts, opened.enter_context(closing(engine)))
+    wanted = settings.container_runtime, settings.container_host, around
+    with ThreadPoolExecutor(1) as pool:
+        # Beside the search, because each waits where an engine hangs.
+        attempts = pool.submit(probe_engines, *wanted)
+        try:
+            engine = opened.enter_context(closing(find_engine(*wanted)))
+        except EngineUnavailable as error:
+            return Machine(settings, around, attempts.result(), complaint=str(error))
+        return Machine(settings, around, attempts.result(), engine)
 
 
 def _write(check: str, finding: Finding) -> dict[str, str]:

@@ -8,7 +8,9 @@ from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, get_metadata
 
 REJECTED = "Rejected"
-COMPLETE, FAILED = "Complete", "Failed"
+COMPLETE, FAILED, UNKNOWN = "Complete", "Failed", "Unknown"
+#: Why an operator cannot tell how a job is (controller/reconciler.py).
+_CANNOT_ASK = frozenset({"EngineUnavailable", "EngineRefused"})
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,15 @@ def get_phase(job: Resource) -> str:
     """Return where the job stands, in one word."""
     if get_metadata(job.wire).get("deletionTimestamp"):
         return "Terminating"
-    return str(job.report.get("phase") or "Unknown")
+    if is_unknown(job):
+        return UNKNOWN
+    return str(job.report.get("phase") or UNKNOWN)
+
+
+def is_unknown(job: Resource) -> bool:
+    """Tell whether its engine cannot be asked how a job is that had not ended; what is written is how it was before."""
+    condition = find_condition(get_conditions(job), "Running") or {}
+    return condition.get("reason") in _CANNOT_ASK and not get_end(job)
 
 
 def get_end(job: Resource) -> str:
@@ -48,17 +58,25 @@ def is_rejected(job: Resource) -> bool:
 
 
 def explain_state(job: Resource) -> Explanation:
-    """Return the most telling of: its file is refused, its root cause, a node that waits, its last condition."""
+    """Return the most telling of: a refused file, an engine that is away, the root cause, a waiting node, the end."""
     conditions = get_conditions(job)
     if is_rejected(job):
         return _read(find_condition(conditions, "Accepted"))
+    if is_unknown(job):
+        return _read(find_condition(conditions, "Running"))
     if job.report.get("rootCause"):
         return Explanation(str(job.report["rootCause"].get("reason", "")), describe_root_cause(job))
-    waiting = [node for node in job.report.get("nodes") or [] if node.get("state") == "waiting" and node.get("reason")]
+    waiting = [part for part in list_parts(job) if part.get("state") == "waiting" and part.get("reason")]
     if waiting:
-        return Explanation(waiting[0]["reason"], f"{waiting[0]['name']}: {waiting[0].get('message') or 'waiting'}")
+        return Explanation(waiting[0]["reason"], f"{waiting[0]['step']}: {waiting[0].get('message') or 'waiting'}")
     ended = get_end(job)
     return _read(find_condition(conditions, ended or "Suspended") or find_condition(conditions, "Running"))
+
+
+def list_parts(job: Resource) -> list[JSON]:
+    """Return the containers that the job's nodes are, each with its `step`; most nodes are one."""
+    nodes = job.report.get("nodes") or []
+    return [part for node in nodes for part in node.get("containers") or [{**node, "step": node.get("name", "")}]]
 
 
 def describe_state(job: Resource) -> str:
@@ -73,7 +91,8 @@ def describe_root_cause(job: Resource) -> str:
     if not cause:
         return ""
     message = f": {cause['message']}" if cause.get("message") else ""
-    return f"{cause.get('node')} ended with exit code {cause.get('exitCode')} ({cause.get('reason')}){message}"
+    where = f"{cause.get('node')}.{cause['container']}" if cause.get("container") else cause.get("node")
+    return f"{where} ended with exit code {cause.get('exitCode')} ({cause.get('reason')}){message}"
 
 
 def describe_errors(job: Resource) -> list[str]:

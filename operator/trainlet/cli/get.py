@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from trainlet.cli.columns import build_header, build_row
-from trainlet.cli.explain import describe_file_error
+from trainlet.cli.explain import describe_file_error, explain_state, is_unknown
 from trainlet.cli.options import ADMISSION_OPTIONS, add_operator_options, read_settings
 from trainlet.cli.output import OUTPUTS, dump, render, render_rows
-from trainlet.cli.resources import EVENTS, TRAIN_JOBS, Kind, Resource, list_sorted
+from trainlet.cli.resources import EVENTS, TRAIN_JOBS, Kind, Resource, list_sorted, read_job
 from trainlet.cli.table import get_widths, render_table
 from trainlet.cli.targets import build_not_found, parse_target
 from trainlet.cli.watch import LiveTable, watch_files
@@ -41,6 +41,11 @@ class Request:
         return self.namespace is None and self.kind.is_namespaced
 
     @property
+    def is_brief(self) -> bool:
+        """Whether the short table's columns are all that is asked for."""
+        return self.output in ("", "name") and not self.selector and not self.involved
+
+    @property
     def wide(self) -> bool:
         """Whether the table shows all columns."""
         return self.output == "wide"
@@ -49,7 +54,10 @@ class Request:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument(
-        "target", nargs="+", metavar="KIND [NAME]", help="tj, ctr, tr, po or ev, and names; or KIND/NAME"
+        "target",
+        nargs="+",
+        metavar="KIND [NAME]",
+        help="tj, ctr, tr, po, ev, cm, secret or pvc, and names; or KIND/NAME",
     )
     parser.add_argument("-l", "--selector", default="", help="only what has these labels: a=b, a!=b, a in (b,c), !a")
     add_list_arguments(parser)
@@ -87,7 +95,12 @@ def _parse_selector(text: str) -> "Sequence[Requirement]":
 
 def select(request: Request) -> list[Resource]:
     """Return the objects that a request means."""
-    return [r for r in list_sorted(request.kind, request.settings, request.namespace) if _is_meant(request, r)]
+    settings, namespace = request.settings, request.namespace
+    if request.kind is TRAIN_JOBS and request.names and namespace is not None:
+        jobs = (read_job(settings, namespace, name) for name in sorted(set(request.names)))
+        return [job for job in jobs if job is not None and _is_meant(request, job)]
+    resources = list_sorted(request.kind, settings, namespace, briefly=request.is_brief)
+    return [resource for resource in resources if _is_meant(request, resource)]
 
 
 def _is_meant(request: Request, resource: Resource) -> bool:
@@ -107,8 +120,12 @@ def show(request: Request) -> int:
         print(render(request.kind, resources, request.output, as_list=as_list, with_namespace=request.with_namespace))
     elif not missing:
         print(_explain_nothing(request), file=sys.stderr)
-    if request.kind is TRAIN_JOBS and request.output in ("", "wide") and not request.names:
-        _warn_of_files(request.settings)
+    if request.kind is TRAIN_JOBS and request.output in ("", "wide"):
+        unknown = (read_job(request.settings, job.namespace, job.name) for job in resources if is_unknown(job))
+        for message in sorted({explain_state(job).message for job in unknown if job is not None}):
+            print(f"warning: {message}", file=sys.stderr)
+        if not request.names:
+            _warn_of_files(request.settings)
     if missing:
         raise build_not_found(request.kind, missing, request.namespace, request.settings)
     return 0

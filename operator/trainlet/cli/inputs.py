@@ -1,12 +1,14 @@
 """What a command line names with PATH: files, directories or standard input -> their bytes. Knows no YAML."""
 
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from trainlet.documents.parse import MAX_BYTES
+from trainlet.documents.safe_read import find_readers
 from trainlet.documents.scan import find_manifests
 from trainlet.kube.errors import UsageError
 from trainlet.settings import Settings
@@ -16,11 +18,15 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Input:
-    """One file. `name` is as the user wrote it, or `-`; `problem` says why it could not be read."""
+    """One file. `name` is as the user wrote it, or `-`; `problem` says why it could not be read.
+
+    `readers` is who but its owner may read it, in words for people.
+    """
 
     name: str
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
     problem: str = ""
+    readers: str = ""
 
     @cached_property
     def path(self) -> Path | None:
@@ -70,6 +76,7 @@ def _read(name: str) -> Input:
         return Input(name, sys.stdin.buffer.read(MAX_BYTES + 1))
     try:
         with Path(name).open("rb") as file:
-            return Input(name, file.read(MAX_BYTES + 1))  # what is larger is refused
+            # What is larger is refused.
+            return Input(name, file.read(MAX_BYTES + 1), readers=find_readers(os.fstat(file.fileno())))
     except OSError as error:
         return Input(name, problem=error.strerror or str(error))

@@ -7,8 +7,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from trainlet.cli.explain import describe_state, explain_state, get_end
-from trainlet.cli.log_lines import KeptLogs
-from trainlet.cli.log_reader import JobState, LogReader, NodeLine
 from trainlet.cli.options import add_operator_options, build_converter, read_settings
 from trainlet.cli.resources import TRAIN_JOBS, Resource, read_job
 from trainlet.cli.targets import build_not_found, parse_job_name
@@ -17,6 +15,8 @@ from trainlet.engine.base import Engine
 from trainlet.kube.errors import ApiError, EngineError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, format_micro_time, get_metadata
+from trainlet.logs.lines import KeptLogs
+from trainlet.logs.reader import JobState, LogReader, NodeLine
 from trainlet.settings import Settings, get_surroundings, parse_duration
 
 _COLORS = (36, 33, 32, 35, 34, 31)
@@ -28,6 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--node", type=int, metavar="N", help="only this node (its rank)")
     which.add_argument("--step", metavar="STEP", help="only this step: node-0, dataset-initializer, ...")
+    parser.add_argument("-c", "--container", metavar="NAME", help="this container of the pods, not the one that trains")
     parser.add_argument("-f", "--follow", action="store_true", help="go on until the job is finished")
     parser.add_argument("-p", "--previous", action="store_true", help="of the attempt before the last restart")
     parser.add_argument("--tail", type=build_converter(_parse_tail), metavar="N", help="only each node's last lines")
@@ -50,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the logs."""
     settings = read_settings(args)
     job = _get_job(settings, parse_job_name(args.name))
-    choose = partial(_choose_steps, node=args.node, step=args.step)
+    choose = partial(_choose_steps, node=args.node, step=args.step, container=args.container)
     steps = choose(job)
     engine, problem = _open_engine(settings, job)
     printer = _Printer(args.timestamps, with_steps=args.node is None and args.step is None, is_live=args.follow)
@@ -111,9 +112,27 @@ def _read_state(settings: Settings, job: Resource, choose: Callable[[Resource], 
     return JobState(choose(now), is_over=bool(get_end(now)))
 
 
-def _choose_steps(job: Resource, *, node: int | None, step: str | None) -> list[str]:
-    """Return the steps to show. Raises ApiError when the one asked for is not there."""
+def _choose_steps(job: Resource, *, node: int | None, step: str | None, container: str | None) -> list[str]:
+    """Return the steps to show. Raises ApiError when what is asked for is not there."""
     nodes = job.report.get("nodes") or []
+    chosen = _choose_nodes(job, nodes, node, step)
+    if container is None:
+        return chosen
+    parts = [part for each in nodes if each["name"] in chosen for part in each.get("containers") or ()]
+    found = [str(part["step"]) for part in parts if part["name"] == container]
+    if nodes and not found:
+        names = ", ".join(dict.fromkeys(str(part["name"]) for part in parts))
+        raise ApiError(
+            f"trainjob {job.name} has no container {container}",
+            code=404,
+            reason="NotFound",
+            where=f"namespace {job.namespace}",
+            remedy=f"it has {names}" if names else "its pods have one container each: leave -c out",
+        )
+    return found
+
+
+def _choose_nodes(job: Resource, nodes: Sequence[JSON], node: int | None, step: str | None) -> list[str]:
     steps = [str(each.get("name")) for each in nodes]
     if node is None and step is None:
         return steps

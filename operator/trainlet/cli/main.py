@@ -9,9 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from types import ModuleType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from trainlet.cli.options import add_global_options
+from trainlet.cli.watch import get_terminal_size
 from trainlet.kube.errors import ApiError, EngineError, TrainletError, UsageError
 
 DONE, NO, USAGE, ENGINE, OTHER, INTERRUPTED = 0, 1, 2, 3, 4, 130
@@ -34,6 +35,7 @@ VERBS = {
     "resume": ("suspend", "let a suspended job go on"),
     "events": ("events", "list events"),
     "runtimes": ("runtimes", "list the runtimes that a TrainJob may name"),
+    "kubeconfig": ("kubeconfig", "print how kubectl reaches the operator, or put it into your own kubeconfig"),
     "doctor": ("doctor", "check this machine; each failed check names its remedy"),
     "demo": ("demo", "a two-node training run from nothing, watched live"),
     "version": ("version", "print the version"),
@@ -93,7 +95,17 @@ def build_parser(begin: Sequence[str] = ()) -> argparse.ArgumentParser:
     return parser
 
 
+class _Formatter(argparse.HelpFormatter):
+    """Asks for the terminal's width itself: argparse would load what packs archives, whatever verb is called."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=get_terminal_size(sys.stdout).columns - 2)
+
+
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options, formatter_class=_Formatter)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, where=self.prog, remedy=f"see {self.prog} --help")
 

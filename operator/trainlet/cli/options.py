@@ -11,7 +11,9 @@ from trainlet.settings import Settings, build_settings
 GLOBAL_OPTIONS = frozenset({"dir", "status_dir", "namespace"})
 
 #: What every verb takes that admits documents, so that it says what the operator would.
-ADMISSION_OPTIONS = frozenset({"runtime_source", "validation", "crds", "pod_security", "allow_host_path"})
+ADMISSION_OPTIONS = frozenset(
+    {"runtime_source", "allow_http_sources", "cache_dir", "validation", "crds", "pod_security", "allow_host_path"}
+)
 
 _OPTIONS = {option.name: option for option in fields(Settings)}
 

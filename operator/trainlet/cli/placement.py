@@ -10,6 +10,7 @@ from pathlib import Path
 from trainlet.cli.inputs import Input
 from trainlet.cli.reading import Verdict
 from trainlet.documents.parse import ParseError, parse_documents
+from trainlet.documents.placement import name_manifest
 from trainlet.documents.scan import is_manifest_name, scan_directory
 from trainlet.kube.errors import ApiError, UsageError
 from trainlet.kube.meta import JSON, ObjectKey
@@ -62,9 +63,8 @@ class Directory:
     def _find_free(self, source: Input, objects: dict[ObjectKey, JSON]) -> Path:
         """Return a file of the input's name, else of its first object's, that is not there or is broken."""
         first = next(iter(objects))
-        prefix = f"{first.namespace}-" if first.namespace not in ("", "default") else ""
         names = [source.path.name] if source.path and is_manifest_name(source.path.name) else []
-        for name in (*names, f"{first.kind.lower()}-{prefix}{first.name}.yaml"):
+        for name in (*names, name_manifest(first)):
             path = self.root / name
             if self.files.get(path, {} if path.exists() else None) is None:
                 return path

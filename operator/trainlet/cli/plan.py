@@ -3,9 +3,10 @@
 import argparse
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, fields
 
+from trainlet.admission.core_kinds import OBJECT_KINDS
 from trainlet.apis.trainer import TRAIN_JOB, RuntimeRef
 from trainlet.cli.admission import admit_inputs, open_registry
 from trainlet.cli.inputs import read_inputs
@@ -15,7 +16,7 @@ from trainlet.cli.reading import Verdict, parse_inputs
 from trainlet.cli.verdicts import render_refusals
 from trainlet.documents.status_dir import StatusDir
 from trainlet.kube.meta import JSON, ObjectKey, format_time, get_metadata
-from trainlet.loading import now
+from trainlet.loading import load_directory, now
 from trainlet.manager import build_options
 from trainlet.planning.plan import render_plan
 from trainlet.planning.preview import NO_UID, Preview, build_preview
@@ -36,6 +37,7 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     inputs = read_inputs(args.paths, settings)
     registry = open_registry(settings, inputs)
+    load_directory(registry, settings, frozenset(each.path for each in inputs if each.path), OBJECT_KINDS)
     verdicts = admit_inputs(parse_inputs(inputs), registry, {})
     previews = list(_preview(verdicts, registry, settings))
     if args.output:
@@ -60,7 +62,15 @@ def _preview(
             ref = RuntimeRef.of(job["spec"]["runtimeRef"]).key(key.namespace)
             runtime = given.get(ref) or registry.store.get(ref)
             assert runtime is not None, "admission found it"
-            yield key, build_preview(job, runtime, settings.network_pool, now(), options)
+            stored = _list_objects(given, registry, key.namespace)
+            yield key, build_preview(job, runtime, settings.network_pool, now(), options, stored)
+
+
+def _list_objects(given: Mapping[ObjectKey, JSON], registry: Registry, namespace: str) -> list[JSON]:
+    """Return the objects of a namespace; those of the call hide those of the directory."""
+    known = {registry.identify(stored): stored for stored in registry.list_objects(namespace)}
+    nearer = {key: each for key, each in given.items() if key.kind in OBJECT_KINDS and key.namespace == namespace}
+    return list({**known, **nearer}.values())
 
 
 def _store(key: ObjectKey, document: JSON, status_dir: StatusDir) -> JSON:
@@ -93,7 +103,7 @@ def _render(key: ObjectKey, preview: Preview) -> str:
     before: list[str] = []
     for container in preview.containers:
         details = [f"    {name:<9} {text}" for name, text in _describe(container)]
-        lines.append(f"  {container.name} {container.address}")
+        lines.append(f"  {container.name} {container.address or f'in {container.joins}'}")
         # What is as in the container above is not said again.
         lines += [line for line in details if line not in before]
         before = details

@@ -1,23 +1,39 @@
 """The kinds that verbs know, and how their objects are found on disk. Nothing here talks to an engine."""
 
+from binascii import a2b_base64
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from trainlet.documents.scan import scan_directory
 from trainlet.documents.status_dir import StatusDir, StoredJob
+from trainlet.kube.claim_status import PERSISTENT_VOLUME_CLAIM, bind
 from trainlet.kube.merge import find
-from trainlet.kube.meta import JSON, get_metadata
+from trainlet.kube.meta import JSON, format_time, get_metadata
 from trainlet.settings import Settings
+
+#: What stands for every value of a Secret.
+HIDDEN = "<hidden>"
+#: What an operator says of an object while it runs, and a look at the files cannot.
+_OPERATORS_METADATA = frozenset({"uid", "resourceVersion", "creationTimestamp"})
+#: Here kubectl leaves a copy of the manifest, values included.
+_COPY = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True)
 class Resource:
-    """One object. `wire` is what `-o yaml` prints, `report` the body of a job's report, `source` a runtime's file."""
+    """One object. `wire` is what `-o yaml` prints, `report` the body of a job's report.
+
+    `source` is the file of what has no status document, `written` when that was; `sizes`, in bytes, the entries of
+    an object's data.
+    """
 
     wire: JSON
     report: JSON = field(default_factory=dict)
     source: str = ""
+    written: str = ""
+    sizes: dict[str, int] = field(default_factory=dict)
 
     @property
     def namespace(self) -> str:
@@ -42,7 +58,10 @@ Watcher = Callable[[Settings], Iterable[Path]]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind: its names, how to list its objects in a namespace (None: all), and the files they are in."""
+    """One kind: its names, how to list its objects in a namespace (None: all), and the files they are in.
+
+    `skim` lists with no more than the short table shows, where that is quicker.
+    """
 
     kind: str
     plural: str
@@ -51,6 +70,7 @@ class Kind:
     list: Lister = field(compare=False)
     find_files: Watcher = field(compare=False)
     is_namespaced: bool = True
+    skim: Lister | None = field(default=None, compare=False)
 
     @property
     def full_plural(self) -> str:
@@ -77,6 +97,10 @@ def read_job(settings: Settings, namespace: str, name: str) -> Resource | None:
 def _list_jobs(settings: Settings, namespace: str | None) -> Iterator[Resource]:
     for stored in StatusDir(settings.status_path).read_jobs(namespace):
         yield _wrap_job(stored)
+
+
+def _skim_jobs(settings: Settings, namespace: str | None) -> Iterator[Resource]:
+    return map(_wrap_job, StatusDir(settings.status_path).skim_jobs(namespace))
 
 
 def _wrap_job(stored: StoredJob) -> Resource:
@@ -108,6 +132,35 @@ def _list_runtimes(kind: str) -> Lister:
     return list_kind
 
 
+def _list_objects(kind: str) -> Lister:
+    def list_kind(settings: Settings, namespace: str | None) -> Iterator[Resource]:
+        from trainlet.loading import list_objects  # heavy, as for runtimes
+
+        for file, stored in list_objects(settings):
+            if stored["kind"] == kind and namespace in (None, get_metadata(stored)["namespace"]):
+                yield _wrap_object(stored, file)
+
+    return list_kind
+
+
+def _wrap_object(stored: JSON, file: str) -> Resource:
+    written = format_time(datetime.fromtimestamp(Path(file).stat().st_mtime, UTC))
+    sizes = {key: len(text.encode()) for key, text in (stored.get("data") or {}).items()}
+    encoded = "data" if stored["kind"] == "Secret" else "binaryData"
+    sizes |= {key: len(a2b_base64(text)) for key, text in (stored.get(encoded) or {}).items()}
+    metadata = {key: value for key, value in stored["metadata"].items() if key not in _OPERATORS_METADATA}
+    show = {"Secret": _hide, PERSISTENT_VOLUME_CLAIM: bind}.get(stored["kind"], dict)
+    return Resource(show({**stored, "metadata": metadata}), source=file, written=written, sizes=sizes)
+
+
+def _hide(secret: JSON) -> JSON:
+    """Return a Secret without its values."""
+    metadata: JSON = secret["metadata"]
+    annotations = {key: text for key, text in (metadata.get("annotations") or {}).items() if key != _COPY}
+    hidden = {"metadata": {**metadata, **({"annotations": annotations} if "annotations" in metadata else {})}}
+    return {**secret, **hidden, **({"data": dict.fromkeys(secret["data"], HIDDEN)} if "data" in secret else {})}
+
+
 def _find_status_files(pattern: str) -> Watcher:
     return lambda settings: settings.status_path.glob(pattern)
 
@@ -118,7 +171,7 @@ def _find_manifests(settings: Settings) -> Iterable[Path]:
 
 _GROUP = "trainer.kubeflow.org"
 
-TRAIN_JOBS = Kind("TrainJob", "trainjobs", "tj", _GROUP, _list_jobs, _find_status_files("*/*.yaml"))
+TRAIN_JOBS = Kind("TrainJob", "trainjobs", "tj", _GROUP, _list_jobs, _find_status_files("*/*.yaml"), skim=_skim_jobs)
 CLUSTER_RUNTIMES = Kind(
     "ClusterTrainingRuntime",
     "clustertrainingruntimes",
@@ -132,12 +185,24 @@ RUNTIMES = Kind("TrainingRuntime", "trainingruntimes", "tr", _GROUP, _list_runti
 PODS = Kind("Pod", "pods", "po", "", _list_parts("pods"), _find_status_files("*/*/pods.yaml"))
 EVENTS = Kind("Event", "events", "ev", "", _list_parts("events"), _find_status_files("*/*/events.yaml"))
 
-KINDS = (TRAIN_JOBS, CLUSTER_RUNTIMES, RUNTIMES, PODS, EVENTS)
+CONFIG_MAPS = Kind("ConfigMap", "configmaps", "cm", "", _list_objects("ConfigMap"), _find_manifests)
+SECRETS = Kind("Secret", "secrets", "secret", "", _list_objects("Secret"), _find_manifests)
+CLAIMS = Kind(
+    PERSISTENT_VOLUME_CLAIM,
+    "persistentvolumeclaims",
+    "pvc",
+    "",
+    _list_objects(PERSISTENT_VOLUME_CLAIM),
+    _find_manifests,
+)
+
+KINDS = (TRAIN_JOBS, CLUSTER_RUNTIMES, RUNTIMES, PODS, EVENTS, CONFIG_MAPS, SECRETS, CLAIMS)
 
 
-def list_sorted(kind: Kind, settings: Settings, namespace: str | None) -> list[Resource]:
+def list_sorted(kind: Kind, settings: Settings, namespace: str | None, *, briefly: bool = False) -> list[Resource]:
     """Return the objects of a kind by namespace and name, events by time."""
-    resources = list(kind.list(settings, namespace if kind.is_namespaced else None))
+    lister = kind.skim if briefly and kind.skim is not None else kind.list
+    resources = list(lister(settings, namespace if kind.is_namespaced else None))
     if kind is EVENTS:
         # Times are whole seconds; the version tells what came after what within one.
         return sorted(resources, key=lambda r: (str(r.wire.get("lastTimestamp") or ""), _get_version(r)))

@@ -4,7 +4,9 @@ import argparse
 import gc
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainlet.cli.inputs import read_inputs
@@ -36,7 +38,8 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args)
     gc.disable()  # all that is parsed is kept to the end; to look through it for garbage costs a fifth of the time
     try:
-        outcomes = _judge(read_inputs(args.paths, settings), settings, args.old, _choose_form(args.output, args.color))
+        write = _choose_form(args.output, args.color, settings.allow_unsafe_files)
+        outcomes = _judge(read_inputs(args.paths, settings), settings, args.old, write)
     finally:
         gc.enable()
     for line in _render(outcomes, args.output):
@@ -62,19 +65,29 @@ def _judge(inputs: "Sequence[Input]", settings: "Settings", old: str | None, wri
     return [write(verdict) for verdict in admit_inputs(parse_inputs(inputs), registry, stored)]
 
 
-def _choose_form(output: str, color: str) -> "Write":
+def _choose_form(output: str, color: str, trusting: bool) -> "Write":
     """Return what writes a verdict down in the form that was asked for."""
     from trainlet.cli.verdicts import choose_palette, render_verdict, write_annotations, write_verdict
 
     palette = choose_palette(color, get_environ(), is_terminal=sys.stdout.isatty())
     forms: dict[str, Callable[[Verdict], object]] = {"github": write_annotations, "json": write_verdict}
     form = forms["json" if output in _LISTS else output] if output else partial(render_verdict, palette=palette)
-    return partial(_write, form)
+    return partial(_write, form, trusting)
 
 
-def _write(form: "Callable[[Verdict], object]", verdict: "Verdict") -> Outcome:
+def _write(form: "Callable[[Verdict], object]", trusting: bool, verdict: "Verdict") -> Outcome:
     key = verdict.key if verdict.key and verdict.key.name else None
-    return Outcome(key, verdict.admitted is not None, form(verdict))
+    return Outcome(key, verdict.admitted is not None, form(verdict if trusting else _warn_of_readers(verdict)))
+
+
+def _warn_of_readers(verdict: "Verdict") -> "Verdict":
+    """Say of a Secret that the operator would not take it from this file; in a checkout most files are like that."""
+    if verdict.admitted is None or verdict.admitted.key.kind != "Secret" or not verdict.input.readers:
+        return verdict
+    from trainlet.documents.safe_read import build_exposed
+
+    told = f"trainlet run will not take it: {build_exposed(Path(verdict.input.name), verdict.input.readers).detail}"
+    return replace(verdict, admitted=replace(verdict.admitted, warnings=(*verdict.admitted.warnings, told)))
 
 
 def _render(outcomes: "Sequence[Outcome]", output: str) -> list[str]:

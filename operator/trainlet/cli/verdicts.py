@@ -1,5 +1,6 @@
 """Verdicts of admission -> lines for people, GitHub's annotations, and the list that `validate -o json` promises."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from trainlet.documents.locate import write_errors
 from trainlet.kube.errors import FieldError
 from trainlet.kube.meta import JSON, get_metadata
 
+#: What a file with a Secret in it holds, however it is written.
+_SECRET_MARK = re.compile(rb"\bSecret\b")
 #: A longer line is cut around the caret: one-line JSON has only one.
 _LONGEST_LINE = 160
 
@@ -92,13 +95,19 @@ def _render_error(verdict: Verdict, error: FieldError, palette: Palette) -> Iter
     subject = f"{error.path}: {error.type}" if error.path else str(error)
     words = _paint(palette.error, subject) + str(error).removeprefix(subject)
     yield f"{_paint(palette.place, f'{verdict.input.name}:{line}:{column}:')} {words}"
-    text = verdict.input.get_line(line)
+    text = "" if _may_hold_secret(verdict) else verdict.input.get_line(line)
     if text.strip():
         start = max(0, column - _LONGEST_LINE // 2)
         yield f"    {text[start : start + _LONGEST_LINE]}"
         # Tabs are kept, so that the caret stands below its column however wide a tab is shown.
         indent = "".join(c if c == "\t" else " " for c in text[start : column - 1])
         yield f"    {indent}{_paint(palette.caret, '^')}"
+
+
+def _may_hold_secret(verdict: Verdict) -> bool:
+    """Tell whether a line of the document may be a part of a Secret, which is not to be shown."""
+    kind = verdict.value.get("kind")
+    return kind == "Secret" or (kind is None and _SECRET_MARK.search(verdict.input.data) is not None)
 
 
 def _paint(attributes: str, text: str) -> str:

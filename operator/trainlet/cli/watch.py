@@ -1,9 +1,9 @@
 """Following what is on disk: when files change, and a table that is drawn over itself on a terminal."""
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TextIO
 
@@ -45,7 +45,7 @@ class LiveTable:
 
     def draw(self, lines: Sequence[str]) -> None:
         """Replace what was drawn before; what does not fit on the screen is cut."""
-        size = _get_size(self._stream)
+        size = get_terminal_size(self._stream)
         shown = [line[: size.columns - 1] for line in lines[: size.lines - 1]]
         up = f"\x1b[{self._height}F" if self._height else ""
         self._stream.write(f"{up}\x1b[J" + "".join(f"{line}\n" for line in shown))
@@ -53,12 +53,13 @@ class LiveTable:
         self._height = len(shown)
 
 
-def _get_size(stream: TextIO) -> os.terminal_size:
-    try:
+def get_terminal_size(stream: TextIO) -> os.terminal_size:
+    """Return the size of the terminal that a stream goes to; of one that goes elsewhere, that of old."""
+    with suppress(OSError):
         size = os.get_terminal_size(stream.fileno())
-    except OSError:
-        return shutil.get_terminal_size()
-    return size if size.columns and size.lines else os.terminal_size((80, 24))
+        if size.columns and size.lines:
+            return size
+    return os.terminal_size((80, 24))
 
 
 def wait_until(is_done: Callable[[], bool], timeout_seconds: float) -> bool:

@@ -2,8 +2,10 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
+from trainlet.controller.metrics import RECONCILE_DURATION, RECONCILE_ERRORS
 from trainlet.controller.workqueue import WorkQueue
 from trainlet.kube.errors import TrainletError
 from trainlet.kube.meta import ObjectKey
@@ -31,8 +33,9 @@ class Controller:
     def stop(self, timeout_seconds: float) -> None:
         """Let the workers end what they have in hand."""
         self._queue.close()
+        deadline = time.monotonic() + timeout_seconds
         for thread in self._threads:
-            thread.join(timeout_seconds)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     def _work(self) -> None:
         while (key := self._queue.take()) is not None:
@@ -42,15 +45,26 @@ class Controller:
                 self._queue.done(key)
 
     def _settle(self, key: ObjectKey) -> None:
+        begun = time.perf_counter()
+        result = self._try(key)
+        RECONCILE_DURATION.observe(time.perf_counter() - begun, result)
+
+    def _try(self, key: ObjectKey) -> str:
+        """Make one pass and see to the next; return how it went, in controller-runtime's words."""
         try:
             after = self._reconcile(key)
         except TrainletError as error:
+            RECONCILE_ERRORS.add(type(error).__name__)
             delay = self._queue.add_rate_limited(key)
             log.warning("%s: %s; next try in %.1f s", key, error, delay)
-        except Exception:
+        except Exception as error:
+            RECONCILE_ERRORS.add(type(error).__name__)
             delay = self._queue.add_rate_limited(key)
             log.exception("%s: a bug in trainlet; next try in %.1f s", key, delay)
         else:
             self._queue.forget(key)
-            if after is not None:
-                self._queue.add_after(key, after)
+            if after is None:
+                return "success"
+            self._queue.add_after(key, after)
+            return "requeue_after" if after else "requeue"
+        return "error"

@@ -78,7 +78,10 @@ class DeletionGuard:
         running: Collection[ObjectKey],
         root: Identity,
     ) -> Verdict:
-        """Judge one look at the directory, which is `root`; what is due is deleted by the caller."""
+        """Judge one look at the directory, which is `root`; what is due is deleted by the caller.
+
+        `present` may leave out what was present before in the same directory.
+        """
         now = self._monotonic()
         self._homes.update(dict.fromkeys(present, root))
         is_mass = len(running) >= FEWEST_FOR_MASS and 2 * len(missing.keys() & set(running)) > len(running)

@@ -13,21 +13,27 @@ from watchfiles import Change, watch
 
 log = logging.getLogger(__name__)
 
-TICK_MILLISECONDS = 200
+#: What is due without an event, the end too, comes so much later at most.
+TICK_MILLISECONDS = 50
 DEBOUNCE_MILLISECONDS = 50
+#: How often the watch looks for events that came: half as often takes half of its 0.4 % of a core.
+STEP_MILLISECONDS = 12
 #: How often to look where nothing can be watched.
 POLL_SECONDS = 1.0
+
+
+#: Looks at what is hinted at, and returns seconds.
+Look = Callable[[frozenset[Path] | None], float]
 
 
 class DirectoryWatch:
     """Calls `look` in a thread of its own; it returns after how many seconds the next look is due at the latest.
 
-    `list_directories` gives those to watch, with their inodes, as the last look found them.
+    It is told the paths that something is said of, none if it is only time again, and None after whatever could not be
+    watched. `list_directories` gives those to watch, with their inodes, as the last look found them.
     """
 
-    def __init__(
-        self, root: Path, list_directories: Callable[[], Mapping[Path, int]], look: Callable[[], float]
-    ) -> None:
+    def __init__(self, root: Path, list_directories: Callable[[], Mapping[Path, int]], look: Look) -> None:
         self._root, self._list_directories, self._look = root, list_directories, look
         self._is_polling = False
         self._stopping = threading.Event()
@@ -49,26 +55,29 @@ class DirectoryWatch:
             except (OSError, RuntimeError) as error:
                 self._note(error)
                 self._stopping.wait(POLL_SECONDS)
-                self._look()
+                self._look(None)
 
     def _follow(self) -> None:
         """Look at every hint until the set of directories changes. Raises what watchfiles does when it cannot watch."""
         armed = dict(self._list_directories())
-        due = 0.0  # at the first tick, because nobody told what happened before the watch was in place
+        due, is_new = 0.0, True
         for changes in watch(
             *_existing([*armed, self._root.parent]),
             watch_filter=self._is_hint,
             debounce=DEBOUNCE_MILLISECONDS,
-            step=1,
+            step=STEP_MILLISECONDS,
             rust_timeout=TICK_MILLISECONDS,
             yield_on_timeout=True,
-            stop_event=self._stopping,
             recursive=False,
             raise_interrupt=False,
         ):
+            if self._stopping.is_set():  # asked here and not by the watch, whose every step that would make dearer
+                return
             if not changes and time.monotonic() < due:
                 continue
-            due = self._look() + time.monotonic()
+            # At the first tick at everything, because nobody told what happened before the watch was in place.
+            hints = None if is_new else frozenset(Path(path) for _, path in changes)
+            due, is_new = self._look(hints) + time.monotonic(), False
             if self._list_directories() != armed:
                 return
 

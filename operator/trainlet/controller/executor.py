@@ -1,19 +1,27 @@
 """Carries plans out. It holds no decisions: one action is one call, and what fails is told, not judged."""
 
+import contextlib
 import logging
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent import futures
+from functools import partial
 from itertools import groupby
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
+from trainlet.controller.handlers import Place
+from trainlet.controller.hooks import Hooks
 from trainlet.controller.host_paths import secure_mounts
 from trainlet.controller.images import ImageKeeper
 from trainlet.controller.logs import LogKeeper
+from trainlet.controller.metrics import ACTIONS
 from trainlet.controller.subnets import SubnetAllocator
 from trainlet.controller.workspaces import create_workspace
+from trainlet.engine import sandbox
 from trainlet.engine.base import Engine, StartFailed
 from trainlet.kube.errors import TrainletError
 from trainlet.kube.meta import ObjectKey
+from trainlet.planning.events import Note
 from trainlet.planning.plan import (
     Action,
     ContainerAction,
@@ -22,6 +30,7 @@ from trainlet.planning.plan import (
     CreateVolume,
     CreateWorkspace,
     Failure,
+    Hook,
     KeepLogs,
     KillContainer,
     Plan,
@@ -35,21 +44,31 @@ from trainlet.planning.plan import (
 
 log = logging.getLogger(__name__)
 
+#: The measured optimum of calls at once is 2 to 4 on two cores. A job whose calls hang has no more of the threads.
+ROWS_AT_ONCE = 4
+
 
 class Executor:
-    """The hands of the operator on one engine. `pool` is shared by all workers and bounds the engine's load."""
+    """The hands of the operator on one engine. `pool` is shared by all workers and bounds the engine's load.
+
+    `tell` and `wake` are called with a job when one of its hooks has something to say, and when it has ended.
+    """
 
     def __init__(
         self,
         engine: Engine,
-        pool: ThreadPoolExecutor,
+        pool: futures.Executor,
         images: ImageKeeper,
         subnets: SubnetAllocator,
         logs: LogKeeper,
+        hooks: Hooks,
+        tell: Callable[[ObjectKey, Note], None],
+        wake: Callable[[ObjectKey], None],
         host_path_roots: Sequence[str] = (),
     ) -> None:
         self._engine, self._pool = engine, pool
         self._images, self._subnets, self._logs = images, subnets, logs
+        self._hooks, self._tell, self._wake = hooks, tell, wake
         self._host_path_roots = host_path_roots
         self._sockets = (engine.endpoint.removeprefix("unix://"),) if engine.endpoint.startswith("unix://") else ()
 
@@ -73,26 +92,39 @@ class Executor:
         rows: dict[str, list[Action]] = {}
         for action in actions:
             rows.setdefault(action.target, []).append(action)
-        futures = [self._pool.submit(self._run_row, job, row, ban) for row in rows.values()]
-        return [failure for future in futures for failure in future.result()]
+        left = SimpleQueue[list[Action]]()
+        for row in rows.values():
+            left.put(row)
+        takers = [self._pool.submit(self._run_left, job, left, ban) for _ in range(min(len(rows), ROWS_AT_ONCE))]
+        return [failure for taker in takers for failure in taker.result()]
+
+    def _run_left(self, job: ObjectKey, left: "SimpleQueue[list[Action]]", ban: str) -> list[Failure]:
+        """Run rows until none is left."""
+        failures: list[Failure] = []
+        with contextlib.suppress(Empty):
+            while True:
+                failures += self._run_row(job, left.get_nowait(), ban)
+        return failures
 
     def _run_row(self, job: ObjectKey, actions: Iterable[Action], ban: str) -> list[Failure]:
         for action in actions:
-            log.info("%s/%s: %s", job.namespace, job.name, action)
+            log.info("%s: %s", job, action)
             try:
                 self._run(job, action, ban)
-            except StartFailed as error:
-                return [Failure(action, str(error), error.exit_code)]
             except TrainletError as error:
-                return [Failure(action, str(error))]
+                ACTIONS.add(type(action).__name__, "error")
+                return [Failure(action, str(error), error.exit_code if isinstance(error, StartFailed) else None)]
+            ACTIONS.add(type(action).__name__, "success")
         return []
 
     def _run(self, job: ObjectKey, action: Action, ban: str) -> None:
         match action:
             case CreateWorkspace(path=path, owner_uid=uid):
                 create_workspace(Path(path), uid)
-            case PullImage(image=image):
-                self._images.start_pull(image)
+            case PullImage(image=sandbox.IMAGE):
+                self._engine.import_image(sandbox.IMAGE, sandbox.build_image(self._engine.find_facts().architecture))
+            case PullImage(image=image, logins=logins):
+                self._images.start_pull(image, logins)
             case CreateNetwork(spec=spec):
                 self._subnets.create_network(spec)
             case RemoveNetwork(id=id):
@@ -105,8 +137,14 @@ class Executor:
                 raise TrainletError(ban)
             case CreateContainer(spec=container):
                 self._engine.create_container(secure_mounts(container, self._host_path_roots, self._sockets))
-            case StartContainer(id=id):
+            case StartContainer(id=id, name=name, hook=hook):
                 self._engine.start_container(id)
+                if hook is not None:
+                    place, tell, wake = Place(name, hook.address), partial(self._tell, job), partial(self._wake, job)
+                    self._hooks.run_post_start(name, place, hook.handler, tell, wake)
+            case StopContainer(name=name, hook=Hook() as hook, grace_seconds=seconds) if seconds > 0:
+                place, tell = Place(name, hook.address), partial(self._tell, job)
+                self._hooks.stop(name, place, hook.handler, seconds, tell)
             case StopContainer(id=id):
                 self._engine.stop_container(id)
             case KillContainer(id=id):

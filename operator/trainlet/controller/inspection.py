@@ -1,9 +1,13 @@
-"""What the engine's list does not tell of containers: their open ports, and the last lines of those that ended."""
+"""What the engine's list does not tell: which containers are to be asked how they are, and last lines of logs."""
 
+from trainlet.controller.handlers import Place
+from trainlet.controller.prober import Target
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
+from trainlet.planning.addresses import get_address
 from trainlet.planning.observed import ContainerState, Observed
-from trainlet.planning.scene import Needs
+from trainlet.planning.probes import NEW
+from trainlet.planning.scene import Needs, find_network
 
 #: How much of a log is kept beside a failure; a line is cut, as some print a whole tensor.
 TAIL_LINES = 20
@@ -19,8 +23,16 @@ def read_tail(engine: Engine, id: str) -> tuple[str, ...]:
     return tuple(line for line in lines if line)
 
 
-def find_listening(engine: Engine, observed: Observed, needs: Needs) -> dict[str, frozenset[int]]:
-    """Return the ports on which the containers listen that are to be asked, by their ids."""
-    running = [c for c in observed.containers if c.pod in needs.probed and c.state is ContainerState.RUNNING]
-    found = {container.id: engine.find_ports(container.id) for container in running}
-    return {id: ports for id, ports in found.items() if ports is not None}
+def find_targets(observed: Observed, needs: Needs) -> dict[str, Target]:
+    """Return the running containers that are to be asked how they are, by their ids."""
+    network = find_network(observed)
+    targets: dict[str, Target] = {}
+    for container in observed.containers:
+        probed = needs.probed.get((container.pod, container.container))
+        if probed is None or container.state is not ContainerState.RUNNING or container.started_at is None:
+            continue
+        is_known = (container.restart, container.attempt) == (probed.restart, probed.attempt)
+        place = Place(container.id, get_address(network, probed.number) if network is not None else None)
+        known = probed.known if is_known else NEW
+        targets[container.id] = Target(place, probed.probes, container.started_at, known)
+    return targets

@@ -1,41 +1,105 @@
-"""One file of the watched directory as last read, and the key of the object that a document of it names."""
+"""One file of the watched directory as last read: which objects its documents name, and what is wrong with it."""
 
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainlet.admission.core_kinds import SECRET
+from trainlet.documents.locate import locate
 from trainlet.documents.parse import Document, ParseError, parse_documents
-from trainlet.documents.safe_read import UnsafeFile, read_manifest
+from trainlet.documents.safe_read import UnsafeFile, build_exposed, read_manifest
 from trainlet.documents.scan import Fingerprint
 from trainlet.kube.errors import ApiError, FieldError
-from trainlet.kube.meta import ObjectKey
+from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.kube.names import is_label, is_subdomain
-from trainlet.registry import Registry
+from trainlet.registry import Registry, Source
+
+_NOBODY = (ObjectKey("", "", ""), Source("", 0))
 
 
-@dataclass(frozen=True)
-class ManifestFile:
-    """A file as last read. `documents` is None for one that could not be read or parsed."""
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One document that names an object of ours; `problem` is why it is not taken from its file."""
 
-    fingerprint: Fingerprint | None
-    documents: tuple[Document, ...] | None
+    key: ObjectKey
+    source: Source
     problem: FieldError | None = None
 
 
-def read_file(path: Path, root: Path, fingerprint: Fingerprint, *, trusting: bool) -> ManifestFile:
-    """Return what the file holds, or why that is not known."""
-    try:
-        return ManifestFile(fingerprint, tuple(parse_documents(read_manifest(path, root, trusting=trusting))))
-    except ParseError as error:
-        return ManifestFile(fingerprint, None, error.to_field_error())
-    except UnsafeFile as error:
-        return build_unread(error.detail)
-    except OSError as error:
-        return build_unread(error.strerror or str(error))
+@dataclass(frozen=True, slots=True)
+class ManifestFile:
+    """A file as last read; one that `is_unclear` may still hold what it held, and `foreign` are kinds not ours."""
+
+    fingerprint: Fingerprint | None
+    entries: tuple[Entry, ...] = ()
+    errors: tuple[FieldError, ...] = ()
+    is_unclear: bool = False
+    foreign: tuple[str, ...] = ()
+
+
+#: What was read: the file, and the documents of its entries, except of one that is known to say what is stored.
+Reading = tuple[ManifestFile, Mapping[Source, Document]]
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Reads the files of one directory.
+
+    `settled` are objects at rest, by the text of their only file's path: while that is as it was, it is not parsed.
+    """
+
+    root: Path
+    registry: Registry
+    trusting: bool
+    settled: dict[str, tuple[ObjectKey, Source]] = field(default_factory=dict)
+
+    def read(self, path: Path, fingerprint: Fingerprint) -> Reading:
+        """Return what a file holds, or why that is not known."""
+        try:
+            data = read_manifest(path, self.root, trusting=self.trusting)
+            digest = self.registry.build_digest(data)
+            key, source = self.settled.get(str(path), _NOBODY)
+            if source.digest == digest:
+                return ManifestFile(fingerprint, (Entry(key, source),)), {}
+            return self._take(path, fingerprint, parse_documents(data), digest)
+        except ParseError as error:
+            return ManifestFile(fingerprint, errors=(error.to_field_error(),), is_unclear=True), {}
+        except UnsafeFile as error:
+            return build_unread(error.detail), {}
+        except OSError as error:
+            return build_unread(error.strerror or str(error)), {}
+
+    def _take(self, path: Path, fingerprint: Fingerprint, documents: list[Document], digest: str) -> Reading:
+        entries: dict[Source, Entry] = {}
+        errors: list[FieldError] = []
+        foreign: list[str] = []
+        said: dict[Source, Document] = {}
+        for document in documents:
+            try:
+                key = identify_document(document, self.registry)
+            except ApiError as error:
+                errors.extend(locate(error.list_causes(), document))
+                continue
+            if key is None:
+                foreign.append(f"{document.value['kind']} ({document.value['apiVersion']})")
+                continue
+            source = Source(str(path), document.index, digest if len(documents) == 1 else "")
+            problem = None if self.trusting else find_exposure(key, path, fingerprint)
+            entries[source], said[source] = Entry(key, source, problem), document
+        # A document that names nothing may be any of those that the file held.
+        return ManifestFile(fingerprint, tuple(entries.values()), tuple(errors), bool(errors), tuple(foreign)), said
 
 
 def build_unread(problem: str) -> ManifestFile:
     """Return a file that is tried again at every scan, because what is wrong may change without its fingerprint."""
-    return ManifestFile(None, None, FieldError("", "Invalid value", problem, stage="parse"))
+    return ManifestFile(None, errors=(FieldError("", "Invalid value", problem, stage="parse"),), is_unclear=True)
+
+
+def build_hash(value: JSON) -> bytes:
+    """Return what is the same for the same document, in whatever order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).digest()
 
 
 def identify_document(document: Document, registry: Registry) -> ObjectKey | None:
@@ -50,6 +114,13 @@ def identify_document(document: Document, registry: Registry) -> ObjectKey | Non
     key = registry.identify(document.value)
     _check_names(key)
     return key
+
+
+def find_exposure(key: ObjectKey, path: Path, fingerprint: Fingerprint) -> FieldError | None:
+    """Find why an object may not come from this file: a Secret that others than its owner may read is none."""
+    if key.kind != SECRET or not fingerprint.readers:
+        return None
+    return FieldError("", "Forbidden", build_exposed(path, fingerprint.readers).detail, stage="parse")
 
 
 def _check_names(key: ObjectKey) -> None:

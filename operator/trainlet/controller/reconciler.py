@@ -5,21 +5,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from trainlet.controller.devices import DeviceKeeper
 from trainlet.controller.engine_source import EngineSource
 from trainlet.controller.executor import Executor
+from trainlet.controller.hooks import Hooks
 from trainlet.controller.images import ImageKeeper
 from trainlet.controller.inline_status import write_inline_status
-from trainlet.controller.inspection import find_listening, read_tail
+from trainlet.controller.inspection import find_targets, read_tail
+from trainlet.controller.prober import Prober
 from trainlet.engine.base import Engine, EngineUnavailable
 from trainlet.kube.errors import ApiError, EngineError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
+from trainlet.planning.device_ledger import Request
 from trainlet.planning.events import WARNING, Note, build_notes
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from trainlet.planning.options import Options
 from trainlet.planning.plan import CreateContainer, Failure, Plan
-from trainlet.planning.reconcile import build_teardown, conclude, reconcile
-from trainlet.planning.scene import Case, find_untold_ends, is_ours, survey
+from trainlet.planning.reconcile import Decision, Draft, build_teardown, conclude, reconcile
+from trainlet.planning.scene import Case, Needs, build_request, find_untold_ends, is_ours, survey
 from trainlet.planning.status import is_finished
 from trainlet.registry import Registry
 
@@ -41,6 +45,9 @@ class Reconciler:
     images: ImageKeeper
     engine_source: EngineSource
     options: Options
+    devices: DeviceKeeper
+    prober: Prober
+    hooks: Hooks
     clock: Callable[[], datetime]
     inline_status: bool = False
 
@@ -50,36 +57,61 @@ class Reconciler:
         Raises TrainletError when the pass has to be tried again with back-off.
         """
         if key.kind == OWNER:
-            return self._tear_down(key, self.engine.observe(key.name))
+            after = self._tear_down(key, self.engine.observe(key.name))
+            if after is None:
+                self.devices.forget(key.name)
+            return after
         try:
             case = self.registry.get_case(key)
             if case is None:
+                self.prober.look(key, {})
                 return None
             if not is_ours(case):
                 self.registry.report_problem(key, "ManagedElsewhere", NOT_OURS)
                 return None
-            observed = self._observe(case)
+            needs = survey(case, self.options)
+            observed = self._observe(key, case, needs)
             if (elsewhere := self._find_other_engine(case, observed)) is not None:
                 self.registry.report_problem(key, "OtherEngine", elsewhere)
+                self._withdraw(key, case.job)
                 return None
+            devices = self.devices.ask(build_request(case, needs), observed.containers)
+            observed = replace(observed, devices=devices)
             draft = reconcile(case, observed, self.clock(), self.options)
         except ApiError as error:
             return self._give_up(key, error)
-        except EngineUnavailable as error:
-            self.registry.report_problem(key, "EngineUnavailable", str(error))
+        except EngineError as error:
+            self.registry.report_problem(key, _name_trouble(error), str(error))
             raise
-        failures = self.executor.execute(key, draft.plan, self._find_ban(case, draft.plan))
-        decision = conclude(draft, failures)
-        self.registry.record(key, decision, build_notes(draft, failures), self._describe_engine())
+        decision, failures = self._carry_out(key, case, draft)
         if decision.gone:
             self.registry.forget(key)
+            self.devices.forget(str(find(case.job, "metadata", "uid")))
             return None
+        if draft.plan and not failures:
+            return 0
+        self._write_inline(key, decision)
+        if failures:
+            raise _summarize(failures)
+        delay = self._get_delay(case.job, decision.status or {}, decision.due, observed)
+        if delay is None:
+            self.registry.rest(key)
+        return delay
+
+    def _carry_out(self, key: ObjectKey, case: Case, draft: Draft) -> tuple[Decision, list[Failure]]:
+        """Do what was planned and store what is true then: on disk before the next step of a plan, or at its end."""
+        if draft.plan and find(case.job, "metadata", "deletionTimestamp") is None:
+            self.registry.write_owed(key)  # who cannot write down what was done does no more, and may be killed
+        failures = self.executor.execute(key, draft.plan, self._find_ban(case, draft.plan))
+        decision, notes = conclude(draft, failures), build_notes(draft, failures)
+        goes_on = bool(draft.plan) and not failures
+        self.registry.record(key, decision, notes, self._describe_engine(), is_interim=goes_on)
+        return decision, failures
+
+    def _write_inline(self, key: ObjectKey, decision: Decision) -> None:
         if self.inline_status and decision.status and (source := self.registry.find_source(key)):
             stored = self.registry.store.get(key) or {}  # training code may have reported during the pass
             write_inline_status(Path(source.file), key, stored.get("status") or decision.status)
-        if failures:
-            raise _summarize(failures)
-        return 0 if draft.plan else self._get_delay(decision.status or {}, decision.due)
 
     def _find_ban(self, case: Case, plan: Plan) -> str:
         """Return why no pod of the job may be made: settings, and what was stored, may not be as they were admitted."""
@@ -87,20 +119,23 @@ class Reconciler:
             return ""
         return ", ".join(map(str, self.registry.find_pod_violations(case)))
 
-    def _observe(self, case: Case) -> Observed:
+    def _observe(self, key: ObjectKey, case: Case, needs: Needs) -> Observed:
+        self.engine_source.check()
         uid = str(find(case.job, "metadata", "uid"))
-        observed = self.engine.observe(uid)
-        needs, untold = survey(case, self.options), {c.id for c in find_untold_ends(case, observed)}
+        observed = self.engine.observe(uid, with_volumes=needs.has_volumes)
+        untold = {c.id for c in find_untold_ends(case, observed)}
         return replace(
             observed,
             containers=tuple(self._look_at(c, is_news=c.id in untold) for c in observed.containers),
             images=self.images.look(needs.images),
-            listening=find_listening(self.engine, observed, needs),
+            health=self.prober.look(key, find_targets(observed, needs)),
+            starting=self.hooks.starting,
         )
 
     def _look_at(self, container: ObservedContainer, *, is_news: bool) -> ObservedContainer:
         """Return a container with what the engine's list does not tell of its end."""
-        container = replace(container, disrupted=self.engine_source.is_disrupted(container))
+        disrupted = container.disrupted or self.engine_source.is_disrupted(container)
+        container = replace(container, disrupted=disrupted)
         if not is_news or container.exit_code in (0, None) or container.state is not ContainerState.EXITED:
             return container
         return replace(container, log=read_tail(self.engine, container.id))
@@ -118,10 +153,12 @@ class Reconciler:
             f"{self.engine.name} at {self.engine.endpoint}: run trainlet with that engine"
         )
 
-    def _get_delay(self, status: JSON, due: datetime | None) -> float | None:
+    def _get_delay(self, job: JSON, status: JSON, due: datetime | None, observed: Observed) -> float | None:
         if due is not None:
             return min(RESYNC_SECONDS, max(0.0, (due - self.clock()).total_seconds()))
-        return None if is_finished(status) else RESYNC_SECONDS
+        # Of a suspended job that has nothing on the engine no event can get lost.
+        is_still = bool(job["spec"].get("suspend")) and not (observed.containers or observed.networks)
+        return None if is_finished(status) or is_still else RESYNC_SECONDS
 
     def _give_up(self, key: ObjectKey, error: ApiError) -> float | None:
         """Tell that the job cannot be built, as upstream does; a deleted one goes all the same."""
@@ -131,12 +168,21 @@ class Reconciler:
             if (after := self._tear_down(key, observed)) is not None:
                 return after
             self.registry.forget(key)
+            self.devices.forget(str(find(job, "metadata", "uid")))
             return None
         text = str(error)
         cut = text if len(text) <= _MAX_EVENT_LENGTH else f"{text[:_MAX_EVENT_LENGTH]} ..."
         message = f"TrainJob resources reconciliation failed: {cut}"
         self.registry.note(key, Note(WARNING, "TrainJobResourcesCreationFailed", message))
+        if job is not None:
+            self._withdraw(key, job)
         raise error
+
+    def _withdraw(self, key: ObjectKey, job: JSON) -> None:
+        """Ask for no GPUs and of no health any more for a job that nothing is done about; what runs keeps its own."""
+        uid = str(find(job, "metadata", "uid"))
+        self.devices.ask(Request(key, uid, since=""), self.engine.observe(uid).containers)
+        self.prober.look(key, {})
 
     def _tear_down(self, key: ObjectKey, observed: Observed) -> float | None:
         plan = build_teardown(observed, "its job is not known any more")
@@ -147,6 +193,11 @@ class Reconciler:
 
     def _describe_engine(self) -> JSON:
         return {"name": self.engine.name, "endpoint": self.engine.endpoint}
+
+
+def _name_trouble(error: EngineError) -> str:
+    """Return why a job cannot be looked at, as its report's condition says it (cli/explain.py)."""
+    return "EngineUnavailable" if isinstance(error, EngineUnavailable) else "EngineRefused"
 
 
 def _summarize(failures: Sequence[Failure]) -> EngineError:

@@ -4,7 +4,10 @@ import heapq
 import itertools
 import threading
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from trainlet.controller.metrics import ADDS, QUEUE_DURATION, RETRIES, WORK_DURATION
 
 K = TypeVar("K", bound=Hashable)
 
@@ -12,17 +15,26 @@ BASE_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 60.0
 
 
+@dataclass(frozen=True)
+class Load:
+    """How many keys wait, how long those in hand have been there all together, and the one that is for longest."""
+
+    depth: int
+    unfinished_seconds: float
+    longest_seconds: float
+
+
 class WorkQueue(Generic[K]):
     """Holds keys until a worker takes them. A key added while it is in hand comes back when it is done.
 
-    `clock` gives monotonic seconds.
+    `clock` gives monotonic seconds; `name` is what metrics call the queue.
     """
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, clock: Callable[[], float], name: str = "") -> None:
+        self._clock, self._name = clock, name
         self._condition = threading.Condition()
-        self._ready: dict[K, None] = {}  # ordered set
-        self._active: set[K] = set()
+        self._ready: dict[K, float] = {}  # since when, in their order
+        self._active: dict[K, float] = {}
         self._again: set[K] = set()
         self._later: list[tuple[float, int, K]] = []
         self._due: dict[K, float] = {}
@@ -53,6 +65,7 @@ class WorkQueue(Generic[K]):
         with self._condition:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
+        RETRIES.add(self._name)
         delay: float = min(MAX_DELAY_SECONDS, BASE_DELAY_SECONDS * 2 ** min(failures, 20))
         self.add_after(key, delay)
         return delay
@@ -71,18 +84,21 @@ class WorkQueue(Generic[K]):
                 self._promote()
                 if self._ready:
                     key = next(iter(self._ready))
-                    del self._ready[key]
-                    self._active.add(key)
+                    now = self._clock()
+                    QUEUE_DURATION.observe(now - self._ready.pop(key), self._name)
+                    self._active[key] = now
                     return key
                 self._condition.wait(self._next_wait())
 
     def done(self, key: K) -> None:
         """Give the key out of hand."""
         with self._condition:
-            self._active.discard(key)
+            since = self._active.pop(key, None)
+            if since is not None:
+                WORK_DURATION.observe(self._clock() - since, self._name)
             if key in self._again:
                 self._again.discard(key)
-                self._add(key)
+                self._ready[key] = self._clock()
             self._condition.notify_all()
 
     def is_idle(self, horizon_seconds: float = 0) -> bool:
@@ -92,6 +108,12 @@ class WorkQueue(Generic[K]):
             soon = self._clock() + horizon_seconds
             return not busy and not any(due <= soon for due in self._due.values())
 
+    def measure(self) -> Load:
+        """Return what there is to do, and for how long it has been under way."""
+        with self._condition:
+            ages = [self._clock() - since for since in self._active.values()]
+            return Load(len(self._ready), sum(ages), max(ages, default=0.0))
+
     def close(self) -> None:
         """Send all workers home."""
         with self._condition:
@@ -99,10 +121,14 @@ class WorkQueue(Generic[K]):
             self._condition.notify_all()
 
     def _add(self, key: K) -> None:
-        if key in self._active:
+        is_active = key in self._active
+        if key in self._again or key in self._ready:
+            return
+        ADDS.add(self._name)
+        if is_active:
             self._again.add(key)
         else:
-            self._ready.setdefault(key)
+            self._ready[key] = self._clock()
 
     def _promote(self) -> None:
         now = self._clock()

@@ -1,5 +1,6 @@
 """Jobs' directories on the host. One that holds files is never deleted here."""
 
+import glob
 from pathlib import Path
 
 from trainlet.documents.write import write_atomic
@@ -19,6 +20,8 @@ def create_workspace(path: Path, owner_uid: str) -> None:
             _set_aside(path, owner)
         path.mkdir(parents=True, exist_ok=True)
         if owner != owner_uid:
+            for leftover in path.parent.glob(f".{glob.escape(owner_file.name)}.*.tmp"):
+                leftover.unlink(missing_ok=True)  # of an operator that was killed here
             write_atomic(owner_file, f"{owner_uid}\n")
     except OSError as error:
         raise TrainletError(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from trainlet.apis.trainer import API_VERSION, TRAIN_JOB
 from trainlet.demo import image
@@ -19,6 +20,7 @@ from trainlet.engine.process import ISOLATION_NOTICE
 from trainlet.kube.errors import EngineError, TrainletError
 from trainlet.kube.meta import JSON
 from trainlet.manager import Manager
+from trainlet.runtime_sources.address import BUILT_IN
 from trainlet.settings import Settings
 
 NAMESPACE = "default"
@@ -49,7 +51,8 @@ def build_demo_settings(settings: Settings, directory: Path) -> Settings:
     """Return the settings for a demo in this directory: what the user said of engines, and nothing of other jobs."""
     kept = ("container_runtime", "container_host", "network_pool", "restart_backoff")
     # Never: the image is there, and no registry knows it.
-    return Settings(dir=directory, pull_policy="Never", **{name: getattr(settings, name) for name in kept})
+    own: dict[str, Any] = {"pull_policy": "Never", "runtime_source": (BUILT_IN,)}
+    return Settings(dir=directory, **own, **{name: getattr(settings, name) for name in kept})
 
 
 def open_stage(settings: Settings, surroundings: Surroundings, say: Say) -> Stage:
@@ -91,7 +94,7 @@ def _provide_image(engine: Engine, say: Say) -> str:
             remedy="leave out --container-runtime and --container-host to use processes",
         )
     name = image.build_name()
-    if not engine.has_image(name):
+    if engine.find_image(name) is None:
         say(f"making the image {name} of this machine's Python (it is kept for the next time)")
         try:
             engine.import_image(name, image.stream_image())

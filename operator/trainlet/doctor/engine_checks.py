@@ -1,15 +1,11 @@
-"""Checks of the engines: where they answer, whether trainlet can use one, and what they need for networks and GPUs."""
+"""Checks of the engines: where they answer, whether trainlet can use one, and whether it goes right."""
 
 from collections.abc import Iterator
-from itertools import islice
+from datetime import datetime
 
-from trainlet.controller.subnets import read_host_routes
 from trainlet.doctor.machine import Finding, Machine, fail, ok, warn
 from trainlet.engine.explain import NO_SOCKET, find_remedy
-from trainlet.planning.addresses import find_free_subnets
 
-_FEW_BLOCKS, _ENOUGH_BLOCKS = 10, 1000
-_SMALLEST_JOB = 2
 _LIBRARIES = ("/usr/lib/podman", "/usr/libexec/podman", "/usr/local/lib/podman", "/usr/local/libexec/podman")
 _INITS = (
     *(f"{directory}/catatonit" for directory in (*_LIBRARIES, "/usr/bin")),
@@ -18,8 +14,8 @@ _INITS = (
     "/usr/libexec/docker/docker-init",
     "/usr/bin/docker-init",
 )
-_NVIDIA_VENDOR = "0x10de"
-_CDI_SPECS = ("/etc/cdi/*", "/run/cdi/*", "/var/run/cdi/*")
+_FAR_OFF_SECONDS = 60
+_SET_CLOCK = "set both by a time server (`timedatectl set-ntp true`), or restart the engine's virtual machine"
 _WITHOUT_CONTAINERS = "or do without containers: --container-runtime process"
 
 
@@ -62,65 +58,13 @@ def check_podman_service(machine: Machine) -> Iterator[Finding]:
     elif machine.engine is not None:
         yield ok(f"no podman service is there; {machine.runtime} is used")
     else:
-        complaint = next((line.strip() for line in machine.complaint.splitlines() if "its service" in line), "")
+        complaint = next(
+            (" ".join(line.split()) for line in machine.complaint.splitlines() if "its service" in line), ""
+        )
         usual = next(
             (a.remedy for a in machine.attempts if a.runtime == "podman" and a.remedy), "look at `podman info`"
         )
         yield fail(complaint or "podman is installed and its service does not answer", find_remedy(complaint) or usual)
-
-
-def check_gpu(machine: Machine) -> Iterator[Finding]:
-    """Say whether containers can have the machine's GPUs."""
-    if machine.is_remote:
-        return
-    if not _has_driver(machine):
-        if any(_is_gpu(machine, str(path.parent.name)) for path in machine.find("/sys/bus/pci/devices/*/vendor")):
-            yield warn(
-                "there is an NVIDIA GPU and no driver for it", "install the NVIDIA driver, then try `nvidia-smi`"
-            )
-        else:
-            yield ok("no NVIDIA GPU on this machine; jobs that ask for one cannot start")
-        return
-    if machine.find_program("nvidia-smi") is None:
-        yield warn("the NVIDIA driver is loaded and there is no nvidia-smi", "install the driver's tools")
-    yield _check_toolkit(machine)
-
-
-def _has_driver(machine: Machine) -> bool:
-    return machine.path("/proc/driver/nvidia/version").exists() or machine.path("/dev/nvidiactl").exists()
-
-
-def _is_gpu(machine: Machine, device: str) -> bool:
-    directory = f"/sys/bus/pci/devices/{device}"
-    # PCI classes 03xxxx are displays and 3D controllers; NVIDIA also makes audio and network devices.
-    return machine.read(f"{directory}/vendor") == _NVIDIA_VENDOR and machine.read(f"{directory}/class")[:4] == "0x03"
-
-
-def _check_toolkit(machine: Machine) -> Finding:
-    install = "install nvidia-container-toolkit"
-    if machine.runtime == "podman":
-        if any("nvidia" in path.name for pattern in _CDI_SPECS for path in machine.find(pattern)):
-            return ok("podman can give GPUs to containers (CDI)")
-        remedy = f"{install}, then `sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
-        return warn("podman cannot give GPUs to containers: no CDI specification of them", remedy)
-    if machine.find_program("nvidia-container-runtime-hook", "nvidia-container-runtime", "nvidia-ctk"):
-        return ok("the NVIDIA container toolkit is installed")
-    remedy = f"{install}, then `sudo nvidia-ctk runtime configure --runtime=docker` and restart Docker"
-    return warn("containers cannot have GPUs: the NVIDIA container toolkit is not installed", remedy)
-
-
-def check_names(machine: Machine) -> Iterator[Finding]:
-    """Say whether Podman can make networks whose containers find each other by name."""
-    if machine.runtime != "podman" or not machine.runs_containers_here:
-        return
-    for program, use, remedy in (
-        ("netavark", "make networks", "install netavark; on Podman before 4.0 containernetworking-plugins"),
-        ("aardvark-dns", "resolve names other than those trainlet writes to /etc/hosts", "install aardvark-dns"),
-    ):
-        if any(machine.path(f"{directory}/{program}").exists() for directory in _LIBRARIES):
-            yield ok(f"{program} is installed")
-        else:
-            yield warn(f"podman has no {program} to {use}", remedy)
 
 
 def check_init(machine: Machine) -> Iterator[Finding]:
@@ -134,18 +78,13 @@ def check_init(machine: Machine) -> Iterator[Finding]:
         yield warn("podman has no init for containers, so they may ignore SIGTERM", "install catatonit or tini")
 
 
-def check_pool(machine: Machine) -> Iterator[Finding]:
-    """Count the subnets that are left for jobs."""
-    if machine.engine is None or machine.runtime == "process":
+def check_clock(machine: Machine) -> Iterator[Finding]:
+    """Say whether the engine's clock is this machine's; a virtual machine's stands still while the machine sleeps."""
+    told = machine.info.get("SystemTime")
+    if not told:
         return
-    pool = machine.settings.network_pool
-    taken = machine.engine.find_subnets() | read_host_routes(machine.path("/proc/net/route"))
-    free = sum(1 for _ in islice(find_free_subnets(pool, _SMALLEST_JOB, taken), _ENOUGH_BLOCKS))
-    remedy = "give a larger or another pool with --network-pool, or remove networks"
-    if free == 0:
-        yield fail(f"no free subnet in {pool}", remedy)
-    elif free < _FEW_BLOCKS:
-        yield warn(f"only {free} free subnets in {pool}", remedy)
+    seconds = abs((datetime.fromisoformat(told) - machine.now()).total_seconds())
+    if seconds > _FAR_OFF_SECONDS:
+        yield warn(f"the engine's clock is {seconds:.0f} s off this machine's", _SET_CLOCK)
     else:
-        more = " or more" if free == _ENOUGH_BLOCKS else ""
-        yield ok(f"{free}{more} free subnets in {pool}")
+        yield ok("the engine's clock is this machine's")

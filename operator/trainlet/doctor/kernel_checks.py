@@ -1,20 +1,36 @@
-"""Checks of what the kernel and the system's files allow: limits, user namespaces, watches, disk."""
+"""Checks of what the kernel and the system's files allow: limits, user namespaces, watches, open files."""
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from stat import S_ISUID
 
 from trainlet.doctor.machine import Finding, Machine, fail, ok, warn
+from trainlet.documents.scan import scan_directory
 
-_NEEDED_CONTROLLERS = frozenset({"cpu", "memory"})
-_PASSWD_COLUMNS = 7
-_FEW_WATCHES, _FEW_INSTANCES = 8192, 64
-_LITTLE_DISK_BYTES = 5 << 30
-_FREE_DISK = "free disk space, for example with `docker system prune` or `podman system prune`"
+_NEEDED_CONTROLLERS = frozenset({"cpu", "memory", "pids"})
+_FEW_WATCHES, _FEW_INSTANCES, _FEW_FILES, _FEW_IDS = 8192, 64, 1024, 65536
 _SUBIDS = "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, then `podman system migrate`"
 _DELEGATE = (
     "write [Service] and Delegate=cpu cpuset io memory pids to /etc/systemd/system/user@.service.d/delegate.conf, "
     "then `sudo systemctl daemon-reload` and log in again"
 )
+#: Settings of the kernel that keep a user who is not root from having user namespaces.
+_SWITCHES = (
+    ("/proc/sys/user/max_user_namespaces", 0, "user namespaces are switched off", "user.max_user_namespaces=15000"),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        0,
+        "only root may make user namespaces",
+        "kernel.unprivileged_userns_clone=1",
+    ),
+)
+_APPARMOR = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns"
+_APPARMOR_SETTING = "kernel.apparmor_restrict_unprivileged_userns=0"
+_SUBID_COLUMNS = 3
+#: Of the programs that make the user namespaces of rootless engines; Ubuntu has them in two places.
+_PROFILES = {"podman": ("podman", "crun"), "docker": ("rootlesskit", "usr.bin.rootlesskit", "*rootlesskit")}
 
 
 def check_cgroups(machine: Machine) -> Iterator[Finding]:
@@ -40,7 +56,7 @@ def _check_delegation(machine: Machine) -> Iterator[Finding]:
     owned = machine.read(f"/sys/fs/cgroup/user.slice/user-{uid}.slice/user@{uid}.service/cgroup.controllers")
     missing = sorted(_NEEDED_CONTROLLERS - set(owned.split()))
     if missing:
-        yield warn(f"the user may not limit {' and '.join(missing)}: the cgroup controller is not delegated", _DELEGATE)
+        yield warn(f"the user may not limit {', '.join(missing)}: the cgroup controller is not delegated", _DELEGATE)
     else:
         yield ok("cgroups are version 2 and delegated to the user; limits work")
 
@@ -49,64 +65,76 @@ def check_user_namespaces(machine: Machine) -> Iterator[Finding]:
     """Say whether a user who is not root may have containers at all."""
     if not machine.is_rootless:
         return
-    if machine.read_number("/proc/sys/user/max_user_namespaces") == 0:
-        yield fail("user namespaces are switched off", "`sudo sysctl -w user.max_user_namespaces=15000`")
-    elif machine.read_number("/proc/sys/kernel/unprivileged_userns_clone") == 0:
-        remedy = "`sudo sysctl -w kernel.unprivileged_userns_clone=1`"
-        yield fail("only root may make user namespaces", remedy)
+    for path, closed, message, setting in _SWITCHES:
+        if machine.read_number(path) == closed:
+            yield fail(message, f"`sudo sysctl -w {setting}`, and the same line in /etc/sysctl.d/60-userns.conf")
+            return
+    if machine.read_number(_APPARMOR) == 1 and not _has_profile(machine):
+        message = "AppArmor lets only programs with a profile make user namespaces, and the engine has none"
+        yield warn(message, f"install the engine's AppArmor profile, or `sudo sysctl -w {_APPARMOR_SETTING}`")
     else:
         yield ok("user namespaces are allowed")
+
+
+def _has_profile(machine: Machine) -> bool:
+    return any(next(machine.find(f"/etc/apparmor.d/{name}"), None) for name in _PROFILES.get(machine.runtime, ()))
 
 
 def check_subordinate_ids(machine: Machine) -> Iterator[Finding]:
     """Say whether the user has ids to map a container's users to, and the program that maps them."""
     if not machine.is_rootless:
         return
-    names = {str(machine.engine_uid), *_find_user(machine)[:1]}
+    names = {str(machine.engine_uid), *machine.find_user(machine.engine_uid)[:1]}
     for file in ("/etc/subuid", "/etc/subgid"):
-        if names.isdisjoint(line.split(":")[0] for line in machine.read(file).splitlines()):
-            yield fail(f"{file} gives the user no ids for containers", _SUBIDS)
-        else:
-            yield ok(f"{file} gives the user ids for containers")
-    if machine.find_program("newuidmap") is None:
+        yield _judge_ids(file, _count_ids(machine.read(file), names))
+    program = machine.find_program("newuidmap")
+    if program is None:
         yield fail("there is no newuidmap to map the ids", "install uidmap (on Fedora: shadow-utils)")
+    elif not _may_map(Path(program)):
+        yield fail(f"{program} may not map ids: it is not root's with setuid", f"`sudo chmod u+s {program}`")
 
 
-def _find_user(machine: Machine) -> list[str]:
-    """Return the row of /etc/passwd for the engine's user, or an empty one."""
-    rows = [line.split(":") for line in machine.read("/etc/passwd").splitlines()]
-    return next((row for row in rows if len(row) == _PASSWD_COLUMNS and row[2] == str(machine.engine_uid)), [])
+def _count_ids(text: str, names: set[str]) -> int:
+    rows = (line.split(":") for line in text.splitlines())
+    return sum(int(row[2]) for row in rows if len(row) == _SUBID_COLUMNS and row[0] in names and row[2].isdigit())
+
+
+def _judge_ids(file: str, count: int) -> Finding:
+    if count == 0:
+        return fail(f"{file} gives the user no ids for containers", _SUBIDS)
+    if count < _FEW_IDS:
+        return warn(f"{file} gives the user only {count} ids for containers, images may need {_FEW_IDS}", _SUBIDS)
+    return ok(f"{file} gives the user ids for containers")
+
+
+def _may_map(program: Path) -> bool:
+    """Tell by the mode or, as on Fedora, by the file's capabilities."""
+    return bool(program.stat().st_mode & S_ISUID) or "security.capability" in os.listxattr(program)
 
 
 def check_inotify(machine: Machine) -> Iterator[Finding]:
     """Say whether the kernel lets the operator follow its directory."""
-    for name, few in (("max_user_watches", _FEW_WATCHES), ("max_user_instances", _FEW_INSTANCES)):
+    needed = _count_directories(machine)
+    for name, few in (("max_user_watches", max(_FEW_WATCHES, 2 * needed)), ("max_user_instances", _FEW_INSTANCES)):
         number = machine.read_number(f"/proc/sys/fs/inotify/{name}")
         if number is not None and number < few:
-            yield warn(f"fs.inotify.{name} is {number}, which is few", f"`sudo sysctl -w fs.inotify.{name}={few}`")
+            message = f"fs.inotify.{name} is {number}, which is few (directories to watch: {needed})"
+            yield warn(message, f"`sudo sysctl -w fs.inotify.{name}={few}`")
         elif number is not None:
             yield ok(f"fs.inotify.{name} is {number}")
 
 
-def check_disk(machine: Machine) -> Iterator[Finding]:
-    """Say how much room is left for images, workspaces and status documents."""
-    places = {"workspaces": machine.settings.workspace_path, "status documents": machine.settings.status_path}
-    if machine.runs_containers_here:
-        places["images"] = _find_data_directory(machine)
-    for what, path in places.items():
-        existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        free = machine.get_free_bytes(existing)
-        text = f"{free / (1 << 30):.1f} GB are free for {what} ({existing})"
-        yield ok(text) if free >= _LITTLE_DISK_BYTES else warn(text, _FREE_DISK)
+def _count_directories(machine: Machine) -> int:
+    settings = machine.settings
+    if not settings.dir.is_dir():
+        return 0
+    return len(scan_directory(settings.dir, frozenset({settings.status_path, settings.workspace_path})).directories)
 
 
-def _find_data_directory(machine: Machine) -> Path:
-    """Return where the engine keeps its images by default."""
-    name = "docker" if machine.runtime == "docker" else "containers"
-    if not machine.is_rootless:
-        return machine.path(f"/var/lib/{name}")
-    if machine.engine_uid != machine.around.uid:
-        home = (_find_user(machine) or ["/"] * _PASSWD_COLUMNS)[5]
-        return machine.path(f"{home}/.local/share/{name}")
-    data = machine.around.environ.get("XDG_DATA_HOME") or f"{machine.around.home}/.local/share"
-    return Path(data) / name
+def check_open_files(machine: Machine) -> Iterator[Finding]:
+    """Say whether an operator started like this program may open as many files and connections as it may need."""
+    row = re.search(r"^Max open files\s+(\d+)", machine.read("/proc/self/limits"), re.MULTILINE)
+    if row is None:
+        return
+    text = f"a process may open {row[1]} files"
+    yield warn(text, f"`ulimit -n {_FEW_FILES * 4}`") if int(row[1]) < _FEW_FILES else ok(text)

@@ -2,22 +2,34 @@
 stand for one.
 """
 
+import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
-from trainlet.engine.base import Engine
+from trainlet.doctor.asking import fetch
+from trainlet.engine.base import Engine, EngineUnavailable
 from trainlet.engine.detect import Surroundings
 from trainlet.engine.probe import Attempt
-from trainlet.settings import Settings
+from trainlet.settings import Settings, get_default_shm_bytes
 
 #: Where engines that root runs have their sockets, and where those of the user with this number do.
 _ROOTS_SOCKET = re.compile(r"unix://(/var)?/run/(docker|podman/podman)\.sock")
 _USERS_SOCKET = re.compile(r"unix:///run/user/(\d+)/.*")
+#: How an engine can be asked by hand; a tunnel's other end is known to the engine alone.
+_ASKABLE = ("unix:", "tcp:", "http:")
+_PROGRAM_TIMEOUT_SECONDS = 3.0
+_PASSWD_COLUMNS = 7
 
 
 class Level(StrEnum):
@@ -43,6 +55,16 @@ def read_free_bytes(path: Path) -> int:
     return stat.f_bavail * stat.f_frsize
 
 
+def find_existing(path: Path) -> Path:
+    """Return the path, or the nearest directory above it that is there and may be seen."""
+    return next(each for each in (path, *path.parents) if os.path.exists(each))  # noqa: PTH110  Path's raises
+
+
+def read_clock() -> datetime:
+    """Return the time of day."""
+    return datetime.now(UTC)
+
+
 @dataclass(frozen=True)
 class Machine:
     """This machine, its engine (None if none answers, then `complaint` says why) and the operator's settings.
@@ -56,6 +78,9 @@ class Machine:
     engine: Engine | None = None
     complaint: str = ""
     get_free_bytes: Callable[[Path], int] = read_free_bytes
+    fetch: Callable[[str, str, str], Any] = fetch
+    now: Callable[[], datetime] = read_clock
+    get_shm_bytes: Callable[[], int] = get_default_shm_bytes
 
     @property
     def runtime(self) -> str:
@@ -87,6 +112,29 @@ class Machine:
         """Whether the containers belong, or would belong, to a user who is not root."""
         return self.runs_containers_here and self.engine_uid != 0
 
+    @property
+    def is_askable(self) -> bool:
+        """Whether `ask` can reach the engine."""
+        return self.engine is not None and self.engine.endpoint.startswith(_ASKABLE)
+
+    @cached_property
+    def info(self) -> Mapping[str, Any]:
+        """What the engine says of itself, in Docker's words; empty if it does not."""
+        try:
+            return self.ask("/info") or {}
+        except EngineUnavailable:
+            return {}
+
+    def ask(self, path: str, **filters: str) -> Any:
+        """Return what the engine's API answers to a GET, in Docker's words, which Podman knows too.
+
+        None for what it does not have, or if it cannot be asked from here. Raises EngineUnavailable.
+        """
+        if self.engine is None or not self.is_askable:
+            return None
+        query = quote(json.dumps({key: [value] for key, value in filters.items()}))
+        return self.fetch(self.runtime, self.engine.endpoint, f"{quote(path)}?all=true&filters={query}")
+
     def path(self, path: str) -> Path:
         """Return where an absolute path of this machine is."""
         return self.around.root / path.lstrip("/")
@@ -107,10 +155,26 @@ class Machine:
         """Yield the files that an absolute pattern names."""
         yield from sorted(self.around.root.glob(pattern.lstrip("/")))
 
+    def find_user(self, uid: int) -> list[str]:
+        """Return the columns of /etc/passwd for a user, or none."""
+        rows = (line.split(":") for line in self.read("/etc/passwd").splitlines())
+        return next((row for row in rows if len(row) == _PASSWD_COLUMNS and row[2] == str(uid)), [])
+
     def find_program(self, *names: str) -> str | None:
         """Return the path of the first of these programs that is there."""
         search = self.around.environ.get("PATH", os.defpath)
         return next((found for name in names if (found := shutil.which(name, path=search))), None)
+
+    def run(self, *command: str) -> str:
+        """Return what a program that only looks around says; nothing if it is not there, fails or takes long."""
+        program = self.find_program(command[0])
+        if program is None:
+            return ""
+        with suppress(OSError, subprocess.SubprocessError):
+            return subprocess.run(
+                [program, *command[1:]], capture_output=True, text=True, timeout=_PROGRAM_TIMEOUT_SECONDS, check=True
+            ).stdout
+        return ""
 
 
 def ok(message: str) -> Finding:

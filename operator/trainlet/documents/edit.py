@@ -4,23 +4,19 @@ Each edit is read back and compared with what was meant, so a text too unusual t
 """
 
 import contextlib
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trainlet.documents.parse import ParseError, parse_documents, resolve_scalar
+from trainlet.documents.parse import ParseError, parse_documents
 from trainlet.documents.syntax import Node, Section, read_sections
+from trainlet.documents.text import find_indent, find_line, find_newline, render_json, render_key
 from trainlet.documents.write import dump_documents, write_atomic
 from trainlet.kube.errors import TrainletError
 
 Scalar = str | int | float | bool | None
 Values = dict[int, Any]
 
-_PLAIN_KEY = re.compile(r"[A-Za-z][\w.-]*", re.ASCII)
-#: What JSON leaves as it is and YAML would fold, drop or refuse.
-_NOT_FOR_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 _BOM = "\ufeff"
 
 
@@ -33,35 +29,35 @@ class EditError(TrainletError):
 
 def set_field(text: str, document_index: int, path: Sequence[str | int], value: Scalar) -> str:
     """Return the text with the scalar at this path replaced or added. Raises EditError, ParseError."""
-    values, section = _read(text, document_index)
+    values, section = read_values(text, document_index)
     expected = {**values, document_index: _put(values.get(document_index), path, value)}
     node = section.root
     for depth, key in enumerate(path):
         entry = node.find_entry(key)
         if entry is None:
             missing = path[depth:]
-            return _check(_add(text, section, node, missing, value), expected)
+            return check_edit(_add(text, section, node, missing, value), expected)
         node = entry[1]
-    return _check(_replace(text, node, _render_json(value)), expected)
+    return check_edit(_replace(text, node, render_json(value)), expected)
 
 
 def splice_block(text: str, document_index: int, key: str, block: Mapping[str, Any]) -> str:
     """Return the text with this top-level block replaced, or added at the end. Raises EditError, ParseError."""
-    values, section = _read(text, document_index)
+    values, section = read_values(text, document_index)
     expected = {**values, document_index: _put(values.get(document_index), (key,), block)}
     entry = section.root.find_entry(key)
     if entry is None:
-        return _check(_add(text, section, section.root, (key,), block), expected)
+        return check_edit(_add(text, section, section.root, (key,), block), expected)
     start = entry[0].start
     new = _render_entry(text, section.root, key, block, start)
-    return _check(text[:start] + new + text[entry[1].end :], expected)
+    return check_edit(text[:start] + new + text[entry[1].end :], expected)
 
 
 def remove_document(text: str, index: int) -> str:
     """Return the text without this document and its comments. Raises EditError, ParseError."""
-    values, section = _read(text, index)
+    values, section = read_values(text, index)
     expected = {i if i < index else i - 1: value for i, value in values.items() if i != index}
-    return _check(text[: section.start] + text[section.end :], expected)
+    return check_edit(text[: section.start] + text[section.end :], expected)
 
 
 def rewrite_file(path: Path, edit: Callable[[str], str]) -> None:
@@ -77,7 +73,8 @@ def rewrite_file(path: Path, edit: Callable[[str], str]) -> None:
         write_atomic(path, new, mode=path.stat().st_mode & 0o7777)
 
 
-def _read(text: str, index: int) -> tuple[Values, Section]:
+def read_values(text: str, index: int) -> tuple[Values, Section]:
+    """Return what all documents say, and where one of them stands. Raises EditError, ParseError."""
     values = _parse(text)
     sections = read_sections(text)
     if index >= len(sections):
@@ -89,19 +86,20 @@ def _parse(text: str) -> Values:
     return {document.index: document.value for document in parse_documents(text.encode("utf-8"))}
 
 
-def _check(new: str, expected: Values) -> str:
+def check_edit(new: str, expected: Values) -> str:
+    """Return the text if its documents say what is expected. Raises EditError."""
     with contextlib.suppress(ParseError):
-        if _is_same(_parse(new), expected):
+        if is_same(_parse(new), expected):
             return new
     raise EditError("the file is written in a way that this edit could damage")
 
 
-def _is_same(one: Any, other: Any) -> bool:
+def is_same(one: Any, other: Any) -> bool:
     """Tell whether two documents are equal; to Python 1 is True."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(_is_same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(is_same(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(_is_same, one, other))
+        return len(one) == len(other) and all(map(is_same, one, other))
     return isinstance(one, bool) == isinstance(other, bool) and bool(one == other)
 
 
@@ -131,7 +129,7 @@ def _add(text: str, section: Section, node: Node, path: Sequence[str | int], val
     for name in reversed(rest):
         value = {name: value}
     if not node.is_mapping:
-        return _replace(text, node, _render_json({key: value}))
+        return _replace(text, node, render_json({key: value}))
     if node.is_flow:
         return _add_to_flow(text, node, key, value)
     if node is section.root:
@@ -144,18 +142,18 @@ def _add_to_flow(text: str, node: Node, key: str, value: Any) -> str:
         end = node.end - 1
         return text[:end] + _render_entry(text, node, key, value, end) + text[end:]
     last_key, last_value = node.entries[-1]
-    indent = _find_indent(text, last_key.start)
-    separator = ", " if indent is None else f",{_find_newline(text)}{indent}"
+    indent = find_indent(text, last_key.start)
+    separator = ", " if indent is None else f",{find_newline(text)}{indent}"
     entry = _render_entry(text, node, key, value, last_key.start)
     return text[: last_value.end] + separator + entry + text[last_value.end :]
 
 
 def _add_last(text: str, section: Section, key: str, value: Any) -> str:
     """Add an entry at the end of a document's own block mapping."""
-    before, newline = text[: section.body_end], _find_newline(text)
+    before, newline = text[: section.body_end], find_newline(text)
     gap = "" if before.endswith("\n") else newline
     first = section.root.entries[0][0].start
-    indent = _find_indent(text, first) or ""
+    indent = find_indent(text, first) or ""
     entry = _render_entry(text, section.root, key, value, first)
     return f"{before}{gap}{indent}{entry}{newline}{text[section.body_end :]}"
 
@@ -163,57 +161,31 @@ def _add_last(text: str, section: Section, key: str, value: Any) -> str:
 def _add_first(text: str, node: Node, key: str, value: Any) -> str:
     """Add an entry as the first of a nested block mapping: where that begins is certain, where it ends is not."""
     first = node.entries[0][0].start
-    indent = _find_indent(text, first)
-    entry = f"{_render_key(node, key)}: {_render_json(value)}{_find_newline(text)}"
+    indent = find_indent(text, first)
+    entry = f"{render_key(node, key)}: {render_json(value)}{find_newline(text)}"
     if indent is None:
-        column = first - _find_line(text, first)
+        column = first - find_line(text, first)
         return f"{text[:first]}{entry}{' ' * column}{text[first:]}"
-    place = _skip_comments(text, _find_line(text, first))
+    place = _skip_comments(text, find_line(text, first))
     return f"{text[:place]}{indent}{entry}{text[place:]}"
 
 
 def _skip_comments(text: str, line: int) -> int:
     """Return the start of the comment lines right above this line: they are about it."""
-    while line and text[(above := _find_line(text, line - 1)) : line].lstrip(" ").startswith("#"):
+    while line and text[(above := find_line(text, line - 1)) : line].lstrip(" ").startswith("#"):
         line = above
     return line
 
 
-def _find_line(text: str, position: int) -> int:
-    return text.rfind("\n", 0, position) + 1
-
-
-def _find_indent(text: str, position: int) -> str | None:
-    """Return the white space before this position, or None if there is something else on its line."""
-    before = text[_find_line(text, position) : position]
-    return None if before.strip() else before
-
-
-def _find_newline(text: str) -> str:
-    end = text.find("\n")
-    return "\r\n" if end > 0 and text[end - 1] == "\r" else "\n"
-
-
 def _render_entry(text: str, node: Node, key: str, value: Any, beside: int) -> str:
     """Return `key: value` for a mapping, in its style and indented like the entry that stands at `beside`."""
-    indent = _find_indent(text, beside)
+    indent = find_indent(text, beside)
     if node.is_flow:
-        rendered = f"{_render_key(node, key)}: {_render_json(value, spread=indent is not None and bool(node.entries))}"
+        rendered = f"{render_key(node, key)}: {render_json(value, spread=indent is not None and bool(node.entries))}"
     elif isinstance(value, Mapping):
         rendered = dump_documents([{key: dict(value)}]).removeprefix("---\n").removesuffix("\n")
     else:
-        rendered = f"{_render_key(node, key)}: {_render_json(value)}"
+        rendered = f"{render_key(node, key)}: {render_json(value)}"
     first, *rest = rendered.split("\n")
-    newline = _find_newline(text)
+    newline = find_newline(text)
     return first + "".join(f"{newline}{indent or ''}{line}" if line else newline for line in rest)
-
-
-def _render_key(node: Node, key: str) -> str:
-    is_plain = _PLAIN_KEY.fullmatch(key) and isinstance(resolve_scalar(key), str)
-    return key if is_plain and not node.is_flow else _render_json(key)
-
-
-def _render_json(value: Any, *, spread: bool = False) -> str:
-    """Return JSON that is YAML of the same meaning."""
-    text = json.dumps(value, ensure_ascii=False, indent=2 if spread else None)
-    return _NOT_FOR_YAML.sub(lambda match: f"\\u{ord(match.group()):04x}", text)

@@ -15,7 +15,7 @@ def locate(errors: Iterable[FieldError], document: Document) -> list[FieldError]
     """Return the errors in the text's order, with the position of their field, or of its nearest parent there."""
     located = []
     for error in errors:
-        line, column = document.find_position(_parse_path(error.path))
+        line, column = document.find_position(_find_written(_parse_path(error.path), document))
         located.append(replace(error, line=line, column=column))
     return sorted(located, key=lambda error: (error.line or 0, error.column or 0))
 
@@ -34,6 +34,19 @@ def write_errors(errors: Iterable[FieldError]) -> list[JSON]:
         }
         for e in errors
     ]
+
+
+def _find_written(path: Path, document: Document) -> Path:
+    """Return as much of a path as the text has; a key there may itself hold dots or be a number."""
+    written: Path = ()
+    while path:
+        joined = [(size, ".".join(map(str, path[:size]))) for size in range(len(path), 0, -1)]
+        steps = ((size, (*written, key)) for size, key in [*joined, (1, path[0])])
+        step = next((step for step in steps if step[1] in document.marks), None)
+        if step is None:
+            break
+        path, written = path[step[0] :], step[1]
+    return written
 
 
 def _parse_path(text: str) -> Path:

@@ -47,7 +47,7 @@ class Document:
 
     index: int
     line: int
-    value: Any
+    value: Any = field(repr=False)
     marks: dict[Path, Any] = field(repr=False, compare=False)
 
     def find_position(self, path: Path) -> tuple[int, int]:
@@ -240,9 +240,8 @@ class _Builder:
 
     def _follow(self, event: Any, depth: int) -> Any:
         anchor = self.anchors.get(event.anchor)
-        if anchor is None:
-            name = _shorten(event.anchor)
-            raise self._fail(event, f"alias *{name} has no anchor &{name} before it")
+        if anchor is None:  # it may be a password that was meant as text, so it is not repeated
+            raise self._fail(event, "this alias has no anchor before it", "quote it if it is text")
         self._count(event, anchor.size, depth + anchor.height)
         return anchor.value
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from shlex import quote
-from stat import S_ISREG, S_IWGRP, S_IWOTH
+from stat import S_IRGRP, S_IROTH, S_ISREG, S_IWGRP, S_IWOTH
 
 from trainlet.kube.errors import TrainletError
 
@@ -22,7 +22,7 @@ NOT_REGULAR = "not a regular file"
 
 
 class UnsafeFile(TrainletError):
-    """A file or directory that others than its owner may write, or that lies outside of the watched directory."""
+    """A file or directory that others than its owner may write, or read, or outside of the watched directory."""
 
     @property
     def detail(self) -> str:
@@ -54,14 +54,29 @@ def read_manifest(path: Path, root: Path, *, trusting: bool) -> bytes:
 
 def check_mode(path: Path, stat: os.stat_result) -> None:
     """Raise UnsafeFile for what others than its owner may write."""
-    if stat.st_mode & S_IWOTH:
-        who = "every user of this machine"
-    elif stat.st_mode & S_IWGRP and not _is_private_group(stat.st_uid, stat.st_gid):
-        who = "its group"
-    else:
+    who = _find_others(stat, S_IWOTH, S_IWGRP)
+    if not who:
         return
     remedy = f"chmod go-w {quote(str(path))}, or run with --allow-unsafe-files"
     raise UnsafeFile(f"{who} may write it", where=str(path), remedy=remedy)
+
+
+def find_readers(stat: os.stat_result) -> str:
+    """Return who but a file's owner may read it, for people; an empty text where nobody may."""
+    return _find_others(stat, S_IROTH, S_IRGRP)
+
+
+def build_exposed(path: Path, readers: str) -> UnsafeFile:
+    """Say what to do about a file with a Secret in it that others than its owner may read."""
+    remedy = f"chmod 600 {quote(str(path))}, or run with --allow-unsafe-files"
+    return UnsafeFile(f"{readers} may read this file, in which there is a Secret", where=str(path), remedy=remedy)
+
+
+def _find_others(stat: os.stat_result, everybody: int, group: int) -> str:
+    """Return to whom these bits of a mode open a file; a group that is the owner's alone is nobody else."""
+    if stat.st_mode & everybody:
+        return "every user of this machine"
+    return "its group" if stat.st_mode & group and not _is_private_group(stat.st_uid, stat.st_gid) else ""
 
 
 def check_place(path: Path, real: Path, real_root: Path) -> None:
@@ -90,8 +105,9 @@ def _check_surroundings(path: Path, real: Path, root: Path) -> None:
         os.close(descriptor)
     check_place(path, real, real_root)
     for directory in real.parents:
-        if directory.is_relative_to(real_root):
-            check_mode(directory, directory.stat())
+        check_mode(directory, directory.stat())
+        if directory == real_root:
+            return
 
 
 def find_real_path(descriptor: int) -> Path:

@@ -2,12 +2,15 @@
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from trainlet.documents.write import write_atomic
 from trainlet.kube.errors import TrainletError
+
+T = TypeVar("T")
 
 SECRET_BYTES = 32
 _FILE, _LOCK = "secret", "lock"
@@ -15,12 +18,16 @@ _FILE, _LOCK = "secret", "lock"
 
 def load_secret(directory: Path) -> bytes:
     """Return the directory's secret, made when first asked for; all processes get the same. Raises TrainletError."""
-    path = directory / _FILE
-    with lock_private(directory):
+    return load_private(directory / _FILE, lambda: os.urandom(SECRET_BYTES).hex(), _parse_secret)
+
+
+def load_private(path: Path, build: Callable[[], str], parse: Callable[[bytes, Path], T]) -> T:
+    """Return what a file for nobody else's eyes says, written when first asked for. Raises TrainletError."""
+    with lock_private(path.parent):
         try:
             if not path.exists():
-                write_atomic(path, f"{os.urandom(SECRET_BYTES).hex()}\n", mode=0o600)
-            return _parse_secret(path.read_bytes(), path)
+                write_atomic(path, f"{build()}\n", mode=0o600)
+            return parse(path.read_bytes(), path)
         except OSError as error:
             raise build_private_error(error, path) from None
 

@@ -5,13 +5,16 @@ timeout, and the calls may be made from several threads at once. What it promise
 stated method by method and held by `tests/contract/`.
 """
 
-from collections.abc import Callable, Iterator
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from trainlet.kube.errors import EngineError
-from trainlet.planning.observed import Observed
+from trainlet.planning.observed import ImageFacts, Observed
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 #: Called with one line for people and, where the engine tells, bytes done and bytes in all.
@@ -49,6 +52,76 @@ class StartFailed(EngineError):
         self.exit_code = exit_code
 
 
+class OutOfReach(EngineError):
+    """This machine has no way to the container's network."""
+
+
+@dataclass(frozen=True)
+class ExecResult:
+    """How a command in a container ended, and the last 4 KB of what it wrote to both streams.
+
+    `exit_code` None: it still ran at its timeout and was killed with its children; `is_left`: it could not be.
+    """
+
+    exit_code: int | None
+    output: str = ""
+    is_left: bool = False
+
+
+class Streams:
+    """Open streams, so that `close` ends what waits for them in whatever thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[object, Callable[[], None]] = {}
+        self.closed = threading.Event()
+
+    def add(self, stream: object, end: Callable[[], None]) -> None:
+        """Know a stream, and how to end it; once all are closed it is ended at once."""
+        with self._lock:
+            self._open[stream] = end
+        if self.closed.is_set():
+            end()
+
+    def discard(self, stream: object) -> None:
+        """Forget a stream."""
+        with self._lock:
+            self._open.pop(stream, None)
+
+    def close(self) -> None:
+        """End every stream; later ones end at once."""
+        self.closed.set()
+        with self._lock:
+            ends = list(self._open.values())
+        for end in ends:
+            end()
+
+
+class Session(Protocol):
+    """A command that runs in a container, and its streams; any method may wait in a thread of its own until `close`."""
+
+    def read(self) -> Iterator[tuple[str, bytes]]:
+        """Yield what the command writes as it comes, with its stream: `stdout` or, if it has no terminal, `stderr`.
+
+        It ends with the command, or soon after `close`. What is not taken stops the command, and fills no memory.
+        """
+
+    def write(self, data: bytes) -> None:
+        """Give the command something to read; blocks while it does not. What it cannot read any more is dropped."""
+
+    def close_input(self) -> None:
+        """Let the command's input end."""
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Tell the command's terminal its size."""
+
+    def wait(self) -> int | None:
+        """Return the exit code once all is read, 127 and 126 as of `run_in_container`; None if it was closed first."""
+
+    def close(self) -> None:
+        """End all streams. A command that still runs is killed with its children, as far as at a timeout."""
+
+
 @dataclass(frozen=True)
 class LogLine:
     """One line of a container's log, without its line end. `time` is when the engine got it."""
@@ -76,12 +149,16 @@ class Owner:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """How an engine runs. `network_command` connects a rootless one's networks: slirp4netns or pasta."""
+    """How an engine runs. `network_command` connects a rootless one's networks: slirp4netns or pasta.
+
+    `architecture` is its machine's, as images call it (amd64, arm64); empty where it is not known.
+    """
 
     runtime: str
     is_rootless: bool = False
     is_in_vm: bool = False
     network_command: str = ""
+    architecture: str = ""
 
 
 class Engine(Protocol):
@@ -101,9 +178,10 @@ class Engine(Protocol):
     def find_facts(self) -> EngineFacts:
         """Return how the engine runs. Raises EngineUnavailable."""
 
-    def observe(self, owner_uid: str) -> Observed:
+    def observe(self, owner_uid: str, *, with_volumes: bool = True) -> Observed:
         """Return every container, network and volume labelled with this owner; no images and no ports.
 
+        Without `with_volumes` those are not asked for, which is one call less: for an owner that can have none.
         An exited container's exit code, times and out-of-memory flag are final. A network that has lost
         its name to another is still found, by its label.
         """
@@ -111,11 +189,14 @@ class Engine(Protocol):
     def find_owners(self, store: str) -> frozenset[Owner]:
         """Return the owners of everything labelled with this store."""
 
-    def has_image(self, image: str) -> bool:
-        """Tell whether the image is here, so that a container could be created from it."""
+    def find_image(self, image: str) -> ImageFacts | None:
+        """Return what the image is, so that a container could be created from it; None if it is not here."""
 
-    def pull_image(self, image: str, progress: PullProgress) -> None:
-        """Fetch the image; blocks until it is here. Raises PullFailed with the registry's own words."""
+    def pull_image(self, image: str, progress: PullProgress, login: Login | None = None) -> None:
+        """Fetch the image, as nobody or with a login; blocks until it is here.
+
+        Raises PullFailed with the registry's own words, EngineError when the engine falls silent.
+        """
 
     def import_image(self, name: str, tar: Iterator[bytes]) -> None:
         """Make an image of this name from the tar stream of a file system, without registry; it replaces one there was.
@@ -154,6 +235,27 @@ class Engine(Protocol):
         Empty for one that does not run; None where it cannot be told, as of an engine on another machine.
         """
 
+    def connect(self, id: str, address: str | None, port: int, timeout_seconds: float) -> socket.socket:
+        """Connect to a TCP port of the container as its peers do; `address` is its own, as its spec has it.
+
+        Raises OSError where nobody answers, OutOfReach, and EngineError for a container that is not there.
+        """
+
+    def run_in_container(self, id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        """Run a command beside the container's own, as its user and with its environment and working directory.
+
+        A command that is not there ends with 127, one that cannot be executed with 126. At the timeout it is killed
+        with its children if this machine can: if the engine runs here, and we may send its processes signals.
+        Raises EngineError for a container that does not run.
+        """
+
+    def open_session(self, id: str, command: Sequence[str], *, with_input: bool, with_terminal: bool) -> Session:
+        """Start a command as `run_in_container` does, and leave its streams and its end to the caller, who closes it.
+
+        Without `with_input` its input is empty. Raises EngineError for a container that does not run. That there is
+        no such command is told as StartFailed, or by its output and exit code.
+        """
+
     def create_container(self, spec: ContainerSpec) -> None:
         """Make a container. Raises NameTaken, ImageMissing; EngineError for a volume that is missing.
 
@@ -187,8 +289,12 @@ class Engine(Protocol):
         follow: bool = False,
         since: datetime | None = None,
         tail: int | None = None,
+        streams: Streams | None = None,
     ) -> Iterator[LogLine]:
-        """Yield the container's log lines; with `follow` until it ends. Both streams, in order of arrival."""
+        """Yield the container's log lines; with `follow` until it ends, or `streams` are closed.
+
+        Both of the container's streams, in order of arrival.
+        """
 
     def watch(self) -> Iterator[EngineEvent]:
         """Yield events of our containers and networks until the stream breaks or `close` is called.

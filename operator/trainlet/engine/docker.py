@@ -12,21 +12,22 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import docker
-import docker.auth
 import requests
 from docker.errors import APIError, DockerException
-from docker.utils import parse_repository_tag, version_lt
+from docker.utils import version_lt
 
-from trainlet.engine import docker_wire, explain, wire
+from trainlet.engine import docker_wire, explain, http, images, wire
 from trainlet.engine.base import EngineEvent, EngineFacts, Owner, PullProgress
 from trainlet.engine.docker_networks import DockerNetworks
 from trainlet.engine.explain import Refused
-from trainlet.engine.http import POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
+from trainlet.engine.http import POOL_SIZE, HttpEngine
 from trainlet.engine.owners import is_ours, is_same_volume, read_owners
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
-from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
+from trainlet.planning.image_names import split_image
+from trainlet.planning.observed import ContainerState, ImageFacts, Observed, ObservedContainer
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _GPUS_SINCE = "1.40"
@@ -39,6 +40,13 @@ _SETTLE_STEPS = 50
 _MOST_ASKS = 20
 
 
+class _Client(docker.APIClient):
+    """The library's client, which has one timeout for all calls."""
+
+    def _get(self, url: str, **options: Any) -> Any:
+        return super()._get(url, **{"timeout": http.ANSWER_SECONDS, **options})  # type: ignore[misc]
+
+
 class DockerEngine(HttpEngine):
     """Implements Engine on the Docker API."""
 
@@ -49,11 +57,10 @@ class DockerEngine(HttpEngine):
         self,
         url: str,
         *,
-        timeout_seconds: float = 60,
         endpoint: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(url, timeout_seconds=timeout_seconds, endpoint=endpoint, on_close=on_close)
+        super().__init__(url, endpoint=endpoint, on_close=on_close)
         self._networks = DockerNetworks(self._asking, self.endpoint)
         self._started: dict[str, JSON] = {}
 
@@ -67,15 +74,15 @@ class DockerEngine(HttpEngine):
         with self._asking("ask how it runs") as api:
             return docker_wire.read_facts(api.info())
 
-    def observe(self, owner_uid: str) -> Observed:
-        """Return what carries this owner's label: three list calls, and one more for each that has ended."""
+    def observe(self, owner_uid: str, *, with_volumes: bool = True) -> Observed:
+        """Return what carries this owner's label: a list call for each kind, and one more for each that has ended."""
         label = f"{labels.OWNER_UID}={owner_uid}"
         rows, networks = self._list_containers(label), self._networks.list_of(owner_uid)
         containers = (self._see(row) for row in rows)
         return Observed(
             containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
             networks=tuple(docker_wire.read_network(row) for row in networks),
-            volumes=tuple(map(wire.read_volume, self._list_volumes(label))),
+            volumes=tuple(map(wire.read_volume, self._list_volumes(label) if with_volumes else ())),
         )
 
     def find_owners(self, store: str) -> frozenset[Owner]:
@@ -117,43 +124,26 @@ class DockerEngine(HttpEngine):
                 return None
             raise
 
-    def has_image(self, image: str) -> bool:
-        """Tell whether the image is here."""
+    def find_image(self, image: str) -> ImageFacts | None:
+        """Return what the image is, None if it is not here."""
         try:
             with self._asking(f"look for image {image}") as api:
-                api.inspect_image(image)
+                return images.read_image(image, api.inspect_image(image))
         except Refused as refused:
             # Under a name that cannot be there is nothing either; to pull it tells the user why.
             if refused.status == 404 or "invalid reference format" in refused.text:
-                return False
+                return None
             raise
-        return True
 
-    def pull_image(self, image: str, progress: PullProgress) -> None:
-        """Fetch the image, with the credentials of the user's Docker configuration."""
-        tally = docker_wire.PullTally()
-        try:
-            for message in self._stream_pull(image):
-                if "error" in message:
-                    raise explain.build_pull_error(image, message["error"], self.endpoint)
-                progress(*tally.read(message))
-        except Refused as refused:
-            raise explain.build_pull_error(image, refused.text, self.endpoint) from refused
-
-    def _stream_pull(self, image: str) -> Iterator[JSON]:
-        repository, tag = parse_repository_tag(image)
-        with self._asking(f"pull image {image}") as api:
-            registry, _ = docker.auth.resolve_repository_name(repository)
-            header = docker.auth.get_config_header(api, registry)
-        query = {"fromImage": repository, "tag": tag or "latest"}
-        headers = {"X-Registry-Auth": header.decode()} if header else {}
-        yield from wire.decode_json_lines(self._stream("POST", "images/create", query, PULL_SILENCE_SECONDS, headers))
+    def pull_image(self, image: str, progress: PullProgress, login: Login | None = None) -> None:
+        """Fetch the image."""
+        images.pull(self._stream, self.endpoint, image, progress, login)
 
     def import_image(self, name: str, tar: Iterator[bytes]) -> None:
         """Make an image from the tar stream of a file system."""
-        repository, tag = parse_repository_tag(name)
+        repository, tag = split_image(name)
         with self._asking(f"import image {name}") as api:
-            reply = api.import_image_from_data(tar, repository=repository, tag=tag or "latest")
+            reply = api.import_image_from_data(tar, repository=repository, tag=tag)
         for message in wire.decode_json_lines([reply.encode()]):
             if "error" in message:  # the status was sent before the stream was read
                 raise EngineError(f"could not import image {name}: {message['error']}", where=self.endpoint)
@@ -174,7 +164,8 @@ class DockerEngine(HttpEngine):
         """Make a named volume; Docker gives the one of this name that is there, whosever it is."""
         self._known_volumes.discard(spec.name)
         with self._asking(f"create volume {spec.name}") as api:
-            created = api.create_volume(spec.name, labels=dict(spec.labels))
+            options = wire.build_memory_options(spec.size_bytes) if spec.in_memory else None
+            created = api.create_volume(spec.name, driver_opts=options, labels=dict(spec.labels))
         if not is_same_volume(created["Labels"], spec.labels):
             raise explain.build_name_taken(self.name, "volume", spec.name, self.endpoint)
 
@@ -249,7 +240,8 @@ class DockerEngine(HttpEngine):
             raise refused
         found = self._inspect(spec.name)
         if found is None or not is_ours(found["Config"]["Labels"], spec):
-            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint) from refused
+            whose = found and (found["Config"]["Labels"] or {})
+            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint, whose) from refused
         return docker_wire.STATES.get(found["State"]["Status"]) is ContainerState.CREATED
 
     @cached_property
@@ -286,13 +278,12 @@ class DockerEngine(HttpEngine):
         Docker's label filter would drop all network events, which have no labels: so all are read, and sorted here.
         """
         query = {"filters": json.dumps(_EVENTS)}
-        with suppress(wire.StreamBroken):
-            for event in wire.decode_json_lines(self._stream("GET", "events", query, None)):
-                owner_uid = self._find_owner(event)
-                if owner_uid:
-                    with suppress(EngineError):  # it is only a wait; what is wrong will show in the stream
-                        self._settle(event)
-                    yield EngineEvent(owner_uid)
+        for event in self._follow_events(query):
+            owner_uid = self._find_owner(event)
+            if owner_uid:
+                with suppress(EngineError):  # it is only a wait; what is wrong will show in the stream
+                    self._settle(event)
+                yield EngineEvent(owner_uid)
 
     def _find_owner(self, event: JSON) -> str | None:
         actor = event["Actor"]
@@ -316,8 +307,7 @@ class DockerEngine(HttpEngine):
                 return
 
     def _connect(self) -> docker.APIClient:
-        seconds = int(self._timeout)
-        client = docker.APIClient(base_url=self._url, version="auto", timeout=seconds, max_pool_size=POOL_SIZE)
+        client = _Client(base_url=self._url, version="auto", timeout=int(http.CHANGE_SECONDS), max_pool_size=POOL_SIZE)
         # No proxy and no .netrc lies between us and a socket; looking for them costs each call.
         client.trust_env = not self._url.startswith("unix:")
         return client
@@ -333,5 +323,7 @@ class DockerEngine(HttpEngine):
             raise explain.build_unreachable(error, self.name, self.endpoint) from error
 
     def _open(self, client: Any, method: str, path: str, **options: Any) -> Any:
-        url = f"{client.base_url}/v{client.api_version}/{path}"
-        return client.request(method, url, stream=True, **options)
+        return client.request(method, f"{client.base_url}{self._get_root(client)}/{path}", stream=True, **options)
+
+    def _get_root(self, client: Any) -> str:
+        return f"/v{client.api_version}"

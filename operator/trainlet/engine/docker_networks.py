@@ -78,7 +78,14 @@ class DockerNetworks:
         if refused.status != 409:
             raise refused
         if self._find(spec.labels, spec.name) is None:
-            raise explain.build_name_taken("docker", "network", spec.name, self._where) from refused
+            found = self._find_labels(spec.name)
+            raise explain.build_name_taken("docker", "network", spec.name, self._where, found) from refused
+
+    def _find_labels(self, name: str) -> Mapping[str, str] | None:
+        """Return the labels of a network of this name, whosever it is."""
+        with self._asking("list networks") as api:
+            rows = api.networks(names=[name])
+        return next((row["Labels"] or {} for row in rows if row["Name"] == name), None)
 
     def _find(self, wanted: Mapping[str, str], name: str) -> str | None:
         owner = wanted.get(labels.OWNER_UID, "")

@@ -5,6 +5,7 @@ from typing import Any
 
 from trainlet.engine.base import EngineFacts
 from trainlet.engine.explain import find_start_failure
+from trainlet.engine.images import read_architecture
 from trainlet.engine.wire import build_gateway, build_tmpfs_options, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
@@ -35,7 +36,8 @@ def build_container(
         "Image": spec.image,
         "Env": [f"{name}={value}" for name, value in spec.env.items()],
         "Labels": dict(spec.labels),
-        "Hostname": spec.hostname,
+        # Who joins another has its name too, and may not say another one.
+        "Hostname": "" if spec.joins else spec.hostname,
         "StopTimeout": spec.stop_timeout_seconds,
         "HostConfig": _build_host_config(spec, network_id, cpus_at_most, covers),
     }
@@ -58,6 +60,16 @@ def _build_host_config(spec: ContainerSpec, network_id: str, cpus_at_most: float
     }
     if network_id:
         config["NetworkMode"] = network_id
+    dns = {"Dns": spec.dns.servers, "DnsSearch": spec.dns.searches, "DnsOptions": spec.dns.options}
+    config |= {key: list(values) for key, values in dns.items() if values}
+    if spec.runtime:
+        config["Runtime"] = spec.runtime
+    if spec.is_joined:
+        config["IpcMode"] = "shareable"
+    if spec.joins:
+        config |= {"NetworkMode": f"container:{spec.joins}", "IpcMode": f"container:{spec.joins}"}
+    if spec.joins_processes:
+        config["PidMode"] = f"container:{spec.joins}"
     if spec.groups:
         config["GroupAdd"] = [str(group) for group in spec.groups]
     if spec.tmpfs:
@@ -88,24 +100,29 @@ def _build_mounts(spec: ContainerSpec, covers: Sequence[str]) -> list[JSON]:
 
 
 def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
-    config: JSON = {}
-    if limits.memory_bytes is not None:
+    chosen: JSON = {
+        "NanoCpus": round(min(limits.cpus, cpus_at_most or limits.cpus) * 1e9) if limits.cpus else None,
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory_bytes,
         # Swap counts within the limit, as on a cluster without swap.
-        config |= {"Memory": limits.memory_bytes, "MemorySwap": limits.memory_bytes}
-    if limits.cpus is not None:
-        config["NanoCpus"] = round(min(limits.cpus, cpus_at_most or limits.cpus) * 1e9)
-    if limits.shm_bytes is not None:
-        config["ShmSize"] = limits.shm_bytes
-    if limits.gpus:
-        config["DeviceRequests"] = [_build_device_request(limits)]
-    return config
+        "MemorySwap": limits.memory_bytes,
+        "MemoryReservation": limits.memory_reservation_bytes,
+        "ShmSize": limits.shm_bytes,
+        "PidsLimit": limits.pids,
+        "Ulimits": [{"Name": each.name, "Soft": each.soft, "Hard": each.hard} for each in limits.ulimits],
+        "DeviceRequests": [_build_device_request(limits)] if limits.gpus else None,
+    }
+    return {key: value for key, value in chosen.items() if value}
 
 
 def _build_privileges(privileges: Privileges) -> JSON:
     chosen: JSON = {
         "Privileged": privileges.privileged,
         "ReadonlyRootfs": privileges.read_only_root,
-        "SecurityOpt": ["no-new-privileges"] if privileges.no_new_privileges else [],
+        "SecurityOpt": [
+            *(["no-new-privileges"] if privileges.no_new_privileges else []),
+            *(["seccomp=unconfined"] if privileges.unconfined else []),
+        ],
         "CapAdd": list(privileges.added),
         "CapDrop": list(privileges.dropped),
     }
@@ -113,9 +130,12 @@ def _build_privileges(privileges: Privileges) -> JSON:
 
 
 def _build_device_request(limits: Limits) -> JSON:
+    """Ask for GPUs: NVIDIA's through its toolkit, which takes numbers and uuids, any other by its CDI name."""
+    names = list(limits.devices or ())
     if limits.gpu_resource in ("", _NVIDIA):
-        return {"Driver": "", "Count": limits.gpus, "Capabilities": [["gpu"]]}
-    return {"Driver": "cdi", "DeviceIDs": [f"{limits.gpu_resource}={index}" for index in range(limits.gpus)]}
+        which: JSON = {"DeviceIDs": names} if names else {"Count": limits.gpus}
+        return {"Driver": "", **which, "Capabilities": [["gpu"]]}
+    return {"Driver": "cdi", "DeviceIDs": [f"{limits.gpu_resource}={name}" for name in names or range(limits.gpus)]}
 
 
 def _build_endpoint(spec: ContainerSpec) -> JSON:
@@ -170,28 +190,11 @@ def _read_exit_code(seen: ContainerState, state: Mapping[str, Any]) -> int | Non
     return failure.exit_code if failure else None
 
 
-class PullTally:
-    """Adds up the layers of one pull, so that progress is one line and two numbers."""
-
-    def __init__(self) -> None:
-        self._layers: dict[str, tuple[int, int]] = {}
-
-    def read(self, message: Mapping[str, Any]) -> tuple[str, int | None, int | None]:
-        """Return the line to show, and the bytes done and in all of the layers known so far."""
-        detail = message.get("progressDetail") or {}
-        if message.get("status") == "Downloading" and detail.get("total"):
-            self._layers[message.get("id", "")] = (detail.get("current", 0), detail["total"])
-        line = " ".join(part for part in (message.get("id"), message.get("status")) if part)
-        if not self._layers:
-            return line, None, None
-        done, total = (sum(column) for column in zip(*self._layers.values(), strict=True))
-        return line, done, total
-
-
 def read_facts(info: JSON) -> EngineFacts:
     """Return what the engine says of itself (GET /info)."""
     return EngineFacts(
         "docker",
         is_rootless=any("name=rootless" in option for option in info.get("SecurityOptions") or ()),
         is_in_vm=str(info.get("OperatingSystem")).startswith("Docker Desktop"),
+        architecture=read_architecture(info.get("Architecture")),
     )

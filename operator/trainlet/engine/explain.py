@@ -5,11 +5,16 @@ everything). Knows no library: the engines hand over a status, a text or an exce
 """
 
 import errno
+import platform
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http.client import IncompleteRead
 
 from trainlet.engine.base import EngineUnavailable, ImageMissing, NameTaken, PullFailed, StartFailed
 from trainlet.kube.errors import EngineError
+from trainlet.kube.meta import DEFAULT_NAMESPACE
+from trainlet.planning import labels
 
 
 class Refused(EngineError):
@@ -66,9 +71,15 @@ _REMEDIES = tuple(
         (r"address already in use|already allocated", "the address is still held; trying again"),
         (r"network .*not found|unable to find network", "its network was removed; it is made again"),
         (
-            r"newuidmap|newgidmap|user namespaces|rootfs_linux\.go.*mounting|no subuid ranges",
+            r"newuidmap|newgidmap|user namespaces|rootfs_linux\.go.*mounting|no subuid ranges|insufficient UIDs or GIDs"
+            r"|cannot (clone|re-?exec).*(not permitted|permission denied|no space)",
             "let this user have user namespaces: `sudo sysctl -w user.max_user_namespaces=15000` and "
-            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`",
+            "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`; "
+            "`trainlet doctor` tells what is missing",
+        ),
+        (
+            r"cgroup controller.*not available|controller .* is not available under|cgroup.*permission denied",
+            "let this user set limits, `trainlet doctor` tells how; or take the limits out of the job's resources",
         ),
         (r"volume is (in use|being used)", "the containers that use it have to go first"),
         (r"mkdir .*read-only file system", "make the directory in what is mounted read-only, or mount it writable"),
@@ -79,6 +90,8 @@ _REMEDIES = tuple(
         (r"rootless netns", "XDG_RUNTIME_DIR must be below /run/user: log in as this user, do not use `su`"),
         (r"/dev/net/tun", "load the tun module (`sudo modprobe tun`) and let this user open /dev/net/tun"),
         (r"aardvark|netavark", "install netavark and aardvark-dns"),
+        (r"dnsname|failed to find plugin", "install containernetworking-plugins and the CNI plugin dnsname"),
+        (r"too many open files", "raise the engine's limit of open files (LimitNOFILE=), or fs.inotify's"),
         (r"rlimit", "lower default_ulimits in /etc/containers/containers.conf"),
         (r"hybrid mode", 'set runtime = "runc" in /etc/containers/containers.conf'),
         (r"iptables|nftables", "the engine cannot set up its firewall rules: look at its own log"),
@@ -101,10 +114,15 @@ _PULL_REMEDIES = tuple(
     )
 )
 
-_START = {
-    "docker": "start it: `sudo systemctl start docker`; on a Mac open Docker Desktop or run `colima start`",
-    "podman": "start it: `systemctl --user start podman.socket`; on a Mac `podman machine start`",
+_START_MAC = {
+    "docker": "start it: open Docker Desktop, or run `colima start`",
+    "podman": "start its machine: `podman machine start`, after `podman machine init` the first time",
 }
+_START_LINUX = {
+    "docker": "start it: `sudo systemctl start docker`",
+    "podman": "start it: `systemctl --user start podman.socket`, or root's: `sudo systemctl start podman.socket`",
+}
+_START = {"Darwin": _START_MAC}
 _PERMIT = {
     "docker": "`sudo usermod -aG docker $USER`, then log in again or run `newgrp docker`",
     "podman": "use your own service: `systemctl --user start podman.socket`; only root may use root's",
@@ -112,15 +130,23 @@ _PERMIT = {
 #: How a person removes what holds a name.
 _REMOVE = {"container": "rm -f", "network": "network rm", "volume": "volume rm"}
 NO_SOCKET = "there is no such socket"
+_NO_RIGHT = "permission denied on the socket"
+_CUT = "the connection was cut"
 _UNREACHABLE = {
-    errno.ENOENT: (NO_SOCKET, _START),
-    errno.ENOTSOCK: ("that is not a socket", _START),
-    errno.ECONNREFUSED: ("nobody answers (connection refused)", _START),
-    errno.ECONNRESET: ("the connection was cut", _START),
-    errno.EPIPE: ("the connection was cut", _START),
-    errno.EACCES: ("permission denied on the socket", _PERMIT),
-    errno.EPERM: ("permission denied on the socket", _PERMIT),
+    errno.ENOENT: NO_SOCKET,
+    errno.ENOTSOCK: "that is not a socket",
+    errno.ECONNREFUSED: "nobody answers (connection refused)",
+    errno.ECONNRESET: _CUT,
+    errno.EPIPE: _CUT,
+    errno.EACCES: _NO_RIGHT,
+    errno.EPERM: _NO_RIGHT,
 }
+#: Labels that tell whose a container or network is, the surest first.
+_HOLDERS = (
+    (labels.SDK_JOB_NAME, "the Kubeflow SDK's job"),
+    ("com.docker.compose.project", "the Compose project"),
+    ("io.podman.compose.project", "the Compose project"),
+)
 
 
 def find_start_failure(text: str) -> StartFailure | None:
@@ -141,10 +167,22 @@ def build_start_error(refused: Refused) -> EngineError:
     return StartFailed(refused.what, exit_code=failure.exit_code, where=refused.where, remedy=failure.remedy)
 
 
-def build_name_taken(engine: str, kind: str, name: str, where: str) -> NameTaken:
-    """Say that a `container`, `network` or `volume` is in the way."""
-    what, by_hand = f"{kind} {name} exists and is not this job's", f"`{engine} {_REMOVE[kind]} {name}`"
+def build_name_taken(
+    engine: str, kind: str, name: str, where: str, found: Mapping[str, str] | None = None
+) -> NameTaken:
+    """Say that a `container`, `network` or `volume` is in the way; `found` are its labels, if they are known."""
+    holder = "" if found is None else f", it belongs to {describe_holder(found)}"
+    what, by_hand = f"{kind} {name} exists and is not this job's{holder}", f"`{engine} {_REMOVE[kind]} {name}`"
     return NameTaken(what, where=where, remedy=f"remove it ({by_hand}) or give the job another name")
+
+
+def describe_holder(found: Mapping[str, str]) -> str:
+    """Say whose something on an engine is, by its labels."""
+    if labels.OWNER_UID in found:
+        job = f"{found.get(labels.NAMESPACE, DEFAULT_NAMESPACE)}/{found.get(labels.JOB_NAME, '')}"
+        return f"the trainlet job {job} of another directory or of an earlier time (store {found.get(labels.STORE)})"
+    told = (f"{whose} {found[label]}" for label, whose in _HOLDERS if label in found)
+    return next(told, "somebody else, no label tells whom")
 
 
 def build_image_missing(image: str, where: str) -> ImageMissing:
@@ -164,15 +202,17 @@ def build_unreachable(error: BaseException, engine: str, where: str) -> EngineUn
     return EngineUnavailable(f"{engine} cannot be reached: {reason}", where=where, remedy=remedy)
 
 
-def explain_unreachable(error: BaseException, engine: str) -> tuple[str, str]:
-    """Return the reason and the remedy."""
+def explain_unreachable(error: BaseException, engine: str, system: str = platform.system()) -> tuple[str, str]:
+    """Return the reason and the remedy, on a system as platform.system() names it."""
     if _is_timeout(error):
         return "no answer in time", "it is overloaded or hangs: look at its log, or restart it"
-    number = find_errno(error)
-    if number in _UNREACHABLE:
-        reason, remedies = _UNREACHABLE[number]
-        return reason, remedies[engine]
-    return str(error), f"check the address, and that {engine} runs there"
+    reason = _UNREACHABLE.get(find_errno(error) or 0)
+    if reason is None and any(isinstance(each, ConnectionError | IncompleteRead) for each in _unfold(error)):
+        reason = _CUT  # Python's own word for it has no number
+    if reason is None:
+        return str(error), f"check the address, and that {engine} runs there"
+    remedies = _PERMIT if reason == _NO_RIGHT else _START.get(system, _START_LINUX)
+    return reason, remedies[engine]
 
 
 def find_errno(error: BaseException) -> int | None:

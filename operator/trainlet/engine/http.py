@@ -3,17 +3,23 @@
 Knows no library: the two engines give it their client and translate its exceptions.
 """
 
+import json
 import re
+import socket
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from datetime import datetime
+from functools import cached_property
+from http.client import HTTPException
 from typing import Any
 
-from trainlet.engine import contents, sockets, wire
-from trainlet.engine.base import LogLine
+from trainlet.engine import contents, explain, namespaces, sockets, wire
+from trainlet.engine.base import EngineFacts, ExecResult, LogLine, OutOfReach, Session, Streams
 from trainlet.engine.explain import Refused
+from trainlet.engine.http_commands import Commands, describe
+from trainlet.engine.http_sessions import HttpSession, upgrade
 from trainlet.engine.owners import is_made_for
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
@@ -21,8 +27,18 @@ from trainlet.planning.specs import ContainerSpec, VolumeMount
 
 #: More than there are workers, streams and log readers; a thread without a free connection makes a new one.
 POOL_SIZE = 32
+#: What only looks is answered in a moment, however busy the engine is: one that takes longer hangs.
+ANSWER_SECONDS = 10.0
+#: What changes something takes the machine's time: a start that waits for a slow disk or a device. It is idempotent, so
+#: that one that is done after it was given up is found done.
+CHANGE_SECONDS = 60.0
+#: Events may have nothing to tell, or their stream may be dead without an end, as after a machine slept: it is opened
+#: anew. Passes look at what happened in between, by themselves and no later.
+EVENTS_SILENCE_SECONDS = 30.0
 #: An engine that unpacks a large layer says nothing for minutes.
 PULL_SILENCE_SECONDS = 900.0
+#: What typed in a terminal cuts it from its command; a shell's users do type what engines take for it by themselves.
+_NEVER_TYPED = "ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^"
 #: What a signal is refused with when there is nothing left to get it.
 _GONE_OR_ENDED = (404, 409)
 #: Podman's words, under a 500, for what came too late because the container has just ended.
@@ -30,6 +46,7 @@ ENDED_TEXT = "container state improper"
 #: The bits of a mode that say who may do what, and what they are in a volume as engines make it: root's.
 _PERMISSIONS, _NEW = 0o777, 0o755
 #: What Podman says of an archive is lost in all that it knows of the request.
+_JSON = {"Content-Type": "application/json"}
 _DUMP = re.compile(r" for copier\.request\{.*\}")
 
 
@@ -44,13 +61,12 @@ class HttpEngine(ABC):
         self,
         url: str,
         *,
-        timeout_seconds: float = 60,
         endpoint: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.endpoint = endpoint or url
-        self._url, self._timeout, self._on_close = url, timeout_seconds, on_close
-        self._streams = wire.Streams()
+        self._url, self._on_close = url, on_close
+        self._streams = Streams()
         self._client: Any = None
         self._client_lock = threading.Lock()
         # Volumes that are not as the engine made them. A change of a set is one step, so it needs no lock.
@@ -71,12 +87,20 @@ class HttpEngine(ABC):
         """Send a request below the API's root and return the response, its body unread."""
 
     @abstractmethod
+    def _get_root(self, client: Any) -> str:
+        """Return the path that all requests begin with."""
+
+    @abstractmethod
     def _signal(self, id: str, signal: str) -> None:
         """Send a signal. Raises Refused with 404 or 409 when there is nobody to get it."""
 
     @abstractmethod
     def _inspect(self, id: str) -> JSON | None:
         """Return all there is to say of a container, None if it is not there."""
+
+    @abstractmethod
+    def find_facts(self) -> EngineFacts:
+        """Return how the engine runs."""
 
     @abstractmethod
     def _find_volume(self, name: str) -> JSON | None:
@@ -130,7 +154,7 @@ class HttpEngine(ABC):
     def _stat(self, name: str, path: str) -> JSON:
         """Return what a path in a container is; nothing if it is not there."""
         doing, url = f"look at {path} in container {name}", f"containers/{name}/archive"
-        options = {"params": {"path": path}, "timeout": self._timeout}
+        options = {"params": {"path": path}, "timeout": CHANGE_SECONDS}  # it mounts the container's file system
         with self._asking(doing) as client, closing(self._open(client, "HEAD", url, **options)) as response:
             return wire.read_path_stat(response.headers)
 
@@ -138,7 +162,7 @@ class HttpEngine(ABC):
         """Unpack a tar in a directory of the container, its ids being those inside."""
         doing = f"put files into {path} of container {name}"
         query = {"path": path, "copyUIDGID": "false", "noOverwriteDirNonDir": "true"}
-        options = {"params": query, "headers": {"Content-Type": "application/x-tar"}, "timeout": self._timeout}
+        options = {"params": query, "headers": {"Content-Type": "application/x-tar"}, "timeout": CHANGE_SECONDS}
         with self._asking(doing) as client:
             response = self._open(client, "PUT", f"containers/{name}/archive", data=tar, **options)
             text = wire.read_message(response)
@@ -147,11 +171,51 @@ class HttpEngine(ABC):
 
     def find_ports(self, id: str) -> frozenset[int] | None:
         """Return the TCP ports that the container's peers can reach; None if it does not run on this machine."""
+        return self._find_listening(id)[1]
+
+    def _find_listening(self, id: str) -> tuple[int, frozenset[int] | None]:
+        """Return the container's first process, 0 if it does not run, and the ports as `find_ports` does."""
         found = self._inspect(id)
         pid = found["State"]["Pid"] if found else 0
         if found is None or not pid:
-            return frozenset()
-        return sockets.find_container_ports(pid, found["Id"], (found["Path"], *(found["Args"] or ())))
+            return 0, frozenset()
+        return pid, sockets.find_container_ports(pid, found["Id"])
+
+    @cached_property
+    def _is_rootless(self) -> bool:
+        return self.find_facts().is_rootless
+
+    def connect(self, id: str, address: str | None, port: int, timeout_seconds: float) -> socket.socket:
+        """Connect to a port of the container, from within its own network where this machine has no route to that."""
+        pid, ports = self._find_listening(id)
+        if ports is None or address is None:
+            raise OutOfReach("this machine has no way to the container's network", where=self.endpoint)
+        if port not in ports:
+            raise ConnectionRefusedError(f"nothing listens on port {port}")
+        if self._is_rootless:
+            return namespaces.connect(pid, address, port, timeout_seconds)
+        return socket.create_connection((address, port), timeout_seconds)
+
+    def run_in_container(self, id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        """Run a command beside the container's own."""
+        commands = Commands(self._stream, ANSWER_SECONDS, self._streams.closed)
+        return commands.run(id, command, timeout_seconds, lambda: self._find_listening(id)[1] is not None)
+
+    def open_session(self, id: str, command: Sequence[str], *, with_input: bool, with_terminal: bool) -> Session:
+        """Start a command beside the container's own, on a connection of its own."""
+        commands = Commands(self._stream, ANSWER_SECONDS, self._streams.closed)
+        more = {"AttachStdin": with_input, "Tty": with_terminal, "DetachKeys": _NEVER_TYPED}
+        name, doing = commands.prepare(id, command, **more), describe(id, command)
+        with self._asking(doing) as client:
+            path = f"{self._get_root(client)}/exec/{name}/start"
+        try:
+            taken = upgrade(self._url, path, {"Detach": False, "Tty": with_terminal}, doing, CHANGE_SECONDS)
+        except Refused as refused:
+            raise explain.build_start_error(refused) from refused
+        except (OSError, HTTPException) as error:
+            raise explain.build_unreachable(error, self.name, self.endpoint) from error
+        control = commands.control(name, doing, lambda: self._find_listening(id)[1] is not None)
+        return HttpSession(taken, control, self._streams, with_terminal=with_terminal)
 
     def stop_container(self, id: str) -> None:
         """Send SIGTERM and return at once."""
@@ -175,15 +239,28 @@ class HttpEngine(ABC):
         follow: bool = False,
         since: datetime | None = None,
         tail: int | None = None,
+        streams: Streams | None = None,
     ) -> Iterator[LogLine]:
-        """Yield the container's log lines; with `follow` until it ends."""
+        """Yield the container's log lines; with `follow` until it ends or nobody wants them any more."""
         query = wire.build_log_query(since, tail, follow=follow)
-        silence = None if follow else self._timeout
+        silence = None if follow else ANSWER_SECONDS
+        more = [streams] if streams is not None else []
         try:
-            yield from wire.decode_log(self._stream("GET", f"containers/{id}/logs", query, silence))
+            yield from wire.decode_log(self._stream("GET", f"containers/{id}/logs", query, silence, streams=more))
         except wire.StreamBroken:
-            if not self._streams.closed.is_set():
+            # Only who follows has what there was; any other would take a part for the whole.
+            if not (follow and any(each.closed.is_set() for each in (self._streams, *more))):
                 raise
+
+    def _follow_events(self, query: dict[str, str]) -> Iterator[JSON]:
+        """Yield what the engine tells until its stream breaks; one that falls silent is opened anew."""
+        with suppress(wire.StreamBroken):
+            while True:
+                try:
+                    yield from wire.decode_json_lines(self._stream("GET", "events", query, EVENTS_SILENCE_SECONDS))
+                    return
+                except wire.StreamSilent:
+                    continue
 
     def close(self) -> None:
         """End all streams, close the connections, give back what was started."""
@@ -207,13 +284,19 @@ class HttpEngine(ABC):
         query: dict[str, str],
         silence_seconds: float | None,
         headers: dict[str, str] | None = None,
+        *,
+        body: JSON | None = None,
+        doing: str = "",
+        streams: Sequence[Streams] = (),
     ) -> Iterator[bytes]:
         """Yield a response's chunks; it breaks when nothing comes for `silence_seconds`."""
-        timeout = (self._timeout, silence_seconds)
-        with self._asking(f"read {path}") as client:
-            response = self._open(client, method, path, params=query, headers=headers, timeout=timeout)
-        if response.status_code >= 400:
-            text = wire.read_message(response)
-            raise Refused(f"read {path}", status=response.status_code, text=text, where=self.endpoint)
-        with self._streams.reading(response) as chunks:
+        options: dict[str, Any] = {"params": query, "headers": headers, "timeout": (ANSWER_SECONDS, silence_seconds)}
+        options |= {"data": json.dumps(body), "headers": _JSON} if body is not None else {}
+        doing = doing or f"read {path}"
+        with self._asking(doing) as client:
+            response = self._open(client, method, path, **options)
+            text = wire.read_message(response) if response.status_code >= 400 else None
+        if text is not None:
+            raise Refused(doing, status=response.status_code, text=text, where=self.endpoint)
+        with wire.reading(response, self._streams, *streams) as chunks:
             yield from chunks

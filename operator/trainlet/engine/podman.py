@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
@@ -20,14 +20,15 @@ import requests
 from podman.api.client import APIClient
 from podman.errors import PodmanError
 
-from trainlet.engine import explain, podman_wire, wire
-from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, Owner, PullProgress, SubnetTaken
+from trainlet.engine import explain, http, images, podman_wire, wire
+from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, Owner, PullProgress, Streams, SubnetTaken
 from trainlet.engine.explain import Refused
 from trainlet.engine.http import ENDED_TEXT, POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
-from trainlet.engine.owners import is_ours, is_same_volume, read_owners
+from trainlet.engine.owners import has_owner, is_ours, is_same_volume, read_owners
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
-from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
+from trainlet.planning.observed import ContainerState, ImageFacts, Observed, ObservedContainer
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 _LOG = logging.getLogger(__name__)
@@ -62,35 +63,32 @@ class PodmanEngine(HttpEngine):
         self,
         url: str,
         *,
-        timeout_seconds: float = 60,
         endpoint: str = "",
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
-        super().__init__(url, timeout_seconds=timeout_seconds, endpoint=endpoint, on_close=on_close)
+        super().__init__(url, endpoint=endpoint, on_close=on_close)
         self._init = _INITS[0]
         self._warned: set[str] = set()
         self._warn_lock = threading.Lock()
 
     def ping(self) -> str:
         """Return the engine's version."""
-        with self._asking("ask for its version") as client:
-            # The version call would run half a dozen programs to ask for theirs.
-            return str(client.get("_ping").headers["Libpod-API-Version"])
+        # The version call would run half a dozen programs to ask for theirs.
+        return str(self._send("GET", "_ping", "ask for its version").headers.get("Libpod-API-Version", "unknown"))
 
     def find_facts(self) -> EngineFacts:
         """Return how the engine runs, as it says itself."""
-        with self._asking("ask how it runs") as client:
-            return podman_wire.read_facts(client.get("info").json())
+        return podman_wire.read_facts(self._ask("GET", "info", "ask how it runs"))
 
-    def observe(self, owner_uid: str) -> Observed:
-        """Return what carries this owner's label: three list calls, and one more for each that was killed."""
+    def observe(self, owner_uid: str, *, with_volumes: bool = True) -> Observed:
+        """Return what carries this owner's label: a list call for each kind, and one more for each that was killed."""
         label = f"{labels.OWNER_UID}={owner_uid}"
         rows, networks = self._list("containers", label), self._list("networks", label)
         containers = (self._see(row) for row in rows)
         return Observed(
             containers=tuple(sorted((each for each in containers if each), key=lambda each: each.name)),
             networks=tuple(podman_wire.read_network(row) for row in networks),
-            volumes=tuple(map(wire.read_volume, self._list("volumes", label))),
+            volumes=tuple(map(wire.read_volume, self._list("volumes", label) if with_volumes else ())),
         )
 
     def find_owners(self, store: str) -> frozenset[Owner]:
@@ -113,7 +111,12 @@ class PodmanEngine(HttpEngine):
         """Read one row; None if the container was removed meanwhile."""
         if row.get("ExitCode") != _KILLED or row["State"] == "running":
             return podman_wire.read_container(row, oom_killed=False)
-        found = self._inspect(row["Id"])
+        try:
+            found = self._inspect(row["Id"])
+        except Refused as refused:
+            if "container not known" not in refused.text:
+                raise
+            found = {"State": {}}  # half of it was removed: it is there until somebody removes the rest
         if found is None:
             return None
         return podman_wire.read_container(row, oom_killed=bool(found["State"].get("OOMKilled")))
@@ -126,28 +129,19 @@ class PodmanEngine(HttpEngine):
                 return None
             raise
 
-    def has_image(self, image: str) -> bool:
-        """Tell whether the image is here."""
+    def find_image(self, image: str) -> ImageFacts | None:
+        """Return what the image is, None if it is not here."""
         try:
-            self._ask("GET", f"images/{quote(image, safe='')}/exists", f"look for image {image}")
+            row = self._ask("GET", f"images/{quote(image, safe='')}/json", f"look for image {image}")
         except Refused as refused:
             if refused.status == 404:
-                return False
+                return None
             raise
-        return True
+        return images.read_image(image, row)
 
-    def pull_image(self, image: str, progress: PullProgress) -> None:
-        """Fetch the image, with the credentials of the service's user."""
-        try:
-            for message in wire.decode_json_lines(
-                self._stream("POST", "images/pull", {"reference": image}, PULL_SILENCE_SECONDS)
-            ):
-                if message.get("error"):
-                    raise explain.build_pull_error(image, message["error"], self.endpoint)
-                if message.get("stream"):
-                    progress(message["stream"].rstrip(), None, None)
-        except Refused as refused:
-            raise explain.build_pull_error(image, refused.text, self.endpoint) from refused
+    def pull_image(self, image: str, progress: PullProgress, login: Login | None = None) -> None:
+        """Fetch the image; the service's own user may be logged in too."""
+        images.pull(self._stream, self.endpoint, image, progress, login)
 
     def import_image(self, name: str, tar: Iterator[bytes]) -> None:
         """Make an image from the tar stream of a file system."""
@@ -171,9 +165,9 @@ class PodmanEngine(HttpEngine):
             if "already used" in refused.text or "overlap" in refused.text:
                 raise SubnetTaken(refused.what, where=refused.where, remedy="another subnet is tried") from refused
             raise refused
-        owner = f"{labels.OWNER_UID}={spec.labels.get(labels.OWNER_UID)}"
-        if all(row["name"] != spec.name for row in self._list("networks", owner)):
-            raise explain.build_name_taken(self.name, "network", spec.name, self.endpoint) from refused
+        found = next((row.get("labels") for row in self._list("networks") if row["name"] == spec.name), None)
+        if not has_owner(found, spec.labels):
+            raise explain.build_name_taken(self.name, "network", spec.name, self.endpoint, found or {}) from refused
 
     def remove_network(self, id: str) -> None:
         """Remove a network; one that is gone counts as done."""
@@ -218,9 +212,8 @@ class PodmanEngine(HttpEngine):
 
     def _create(self, spec: ContainerSpec, covers: Sequence[str]) -> JSON:
         """Send the create call, with another init if the engine has not the one that was good so far."""
-        cpus = self._cpus if spec.limits.cpus else None
         for init in _INITS[_INITS.index(self._init) :]:
-            body = podman_wire.build_container(spec, init, cpus, covers)
+            body = podman_wire.build_container(spec, init, self._host, covers)
             try:
                 reply = self._ask("POST", "containers/create", f"create container {spec.name}", body=body)
             except Refused as refused:
@@ -240,7 +233,8 @@ class PodmanEngine(HttpEngine):
             raise refused
         found = self._inspect(spec.name)
         if found is None or not is_ours(found["Config"]["Labels"], spec):
-            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint) from refused
+            whose = found and (found["Config"]["Labels"] or {})
+            raise explain.build_name_taken(self.name, "container", spec.name, self.endpoint, whose) from refused
         return podman_wire.STATES.get(found["State"]["Status"]) is ContainerState.CREATED
 
     def _warn_once(self, text: str) -> None:
@@ -250,8 +244,8 @@ class PodmanEngine(HttpEngine):
                 _LOG.warning("podman at %s: %s", self.endpoint, text)
 
     @cached_property
-    def _cpus(self) -> float:
-        return float(self._ask("GET", "info", "ask for its size")["host"]["cpus"])
+    def _host(self) -> podman_wire.Host:
+        return podman_wire.read_host(self._ask("GET", "info", "ask for its size"))
 
     def start_container(self, id: str) -> None:
         """Start it; a running one counts as done."""
@@ -286,12 +280,13 @@ class PodmanEngine(HttpEngine):
         follow: bool = False,
         since: datetime | None = None,
         tail: int | None = None,
+        streams: Streams | None = None,
     ) -> Iterator[LogLine]:
-        """Yield the container's log lines; with `follow` until it ends.
+        """Yield the container's log lines; with `follow` until it ends or nobody wants them any more.
 
         The tail is cut here: Podman's own mixes up lines that were written in pieces.
         """
-        lines = super().read_logs(id, follow=follow, since=since)
+        lines = super().read_logs(id, follow=follow, since=since, streams=streams)
         if tail is None:
             yield from lines
         elif not follow:
@@ -303,11 +298,10 @@ class PodmanEngine(HttpEngine):
     def watch(self) -> Iterator[EngineEvent]:
         """Yield the events of our containers; Podman has none for networks."""
         query = {"stream": "true", "filters": json.dumps(_EVENTS)}
-        with suppress(wire.StreamBroken):
-            for event in wire.decode_json_lines(self._stream("GET", "events", query, None)):
-                owner_uid = event.get("Actor", {}).get("Attributes", {}).get(labels.OWNER_UID)
-                if owner_uid:
-                    yield EngineEvent(owner_uid)
+        for event in self._follow_events(query):
+            owner_uid = event.get("Actor", {}).get("Attributes", {}).get(labels.OWNER_UID)
+            if owner_uid:
+                yield EngineEvent(owner_uid)
 
     def _ask(
         self,
@@ -318,16 +312,29 @@ class PodmanEngine(HttpEngine):
         body: JSON | None = None,
     ) -> Any:
         """Make one call below the API's root and return its JSON, or None. Raises Refused, EngineUnavailable."""
+        response = self._send(method, path, doing, query, body)
+        with self._asking(doing):
+            return response.json() if response.content else None
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        doing: str,
+        query: Mapping[str, str] | None = None,
+        body: JSON | None = None,
+    ) -> Any:
         sent = {"data": json.dumps(body), "headers": {"Content-Type": "application/json"}} if body else {}
+        seconds = http.ANSWER_SECONDS if method == "GET" else http.CHANGE_SECONDS
         with self._asking(doing) as client:
-            response = _METHODS[method](client, path, params=query, **sent)
-            if response.status_code < 400:
-                return response.json() if response.content else None
+            response = _METHODS[method](client, path, params=query, timeout=seconds, **sent)
+        if response.status_code < 400:
+            return response
         text = wire.read_message(response)
         raise Refused(doing, status=response.status_code, text=text, where=self.endpoint)
 
     def _connect(self) -> APIClient:
-        return APIClient(base_url=self._url, timeout=self._timeout, num_pools=POOL_SIZE, max_pool_size=POOL_SIZE)
+        return APIClient(base_url=self._url, num_pools=POOL_SIZE, max_pool_size=POOL_SIZE)
 
     @contextmanager
     def _asking(self, doing: str) -> Iterator[Any]:  # noqa: ARG002
@@ -337,7 +344,10 @@ class PodmanEngine(HttpEngine):
             raise explain.build_unreachable(error, self.name, self.endpoint) from error
 
     def _open(self, client: Any, method: str, path: str, **options: Any) -> Any:
-        return _METHODS[method](client, path, stream=True, **options)
+        return _METHODS[method](client, path, stream=True, compatible=path == images.PULL_PATH, **options)
+
+    def _get_root(self, client: Any) -> str:
+        return str(client.path_prefix).rstrip("/")
 
 
 _METHODS: Mapping[str, Callable[..., Any]] = {

@@ -1,10 +1,12 @@
 """Translates between our specs and libpod's JSON. Pure: makes no request, knows no library."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from trainlet.engine.base import EngineFacts
-from trainlet.engine.wire import build_gateway, build_tmpfs_options, parse_engine_time
+from trainlet.engine.images import read_architecture
+from trainlet.engine.wire import build_gateway, build_memory_options, build_tmpfs_options, parse_engine_time
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork
 from trainlet.planning.specs import (
@@ -14,6 +16,7 @@ from trainlet.planning.specs import (
     NetworkSpec,
     Privileges,
     Tmpfs,
+    Ulimit,
     VolumeMount,
     VolumeSpec,
 )
@@ -37,9 +40,23 @@ STATES = {
 }
 
 
-def build_container(
-    spec: ContainerSpec, init: Mapping[str, Any], cpus_at_most: float | None, covers: Sequence[str] = ()
-) -> JSON:
+@dataclass(frozen=True)
+class Host:
+    """What a service says of itself: its cores, its own cgroup controllers (None: all), whether it is a user's."""
+
+    cpus: float | None = None
+    controllers: Collection[str] | None = None
+    is_rootless: bool = False
+
+
+def read_host(info: JSON) -> Host:
+    """Read the part of GET /info that says what containers can have."""
+    host = info["host"]
+    is_rootless = bool((host.get("security") or {}).get("rootless"))
+    return Host(float(host["cpus"]), host.get("cgroupControllers"), is_rootless)
+
+
+def build_container(spec: ContainerSpec, init: Mapping[str, Any], host: Host, covers: Sequence[str] = ()) -> JSON:
     """Build the body of a create call.
 
     `init` holds the fields that choose the container's init; `covers` are directories with an anonymous volume each.
@@ -58,8 +75,9 @@ def build_container(
         "stop_timeout": spec.stop_timeout_seconds,
         # As Docker and kubelets do; Podman by itself refuses a directory that the image has not.
         "create_working_dir": True,
-        **init,
-        **_build_limits(spec.limits, cpus_at_most),
+        # Of processes that are shared the first is another container's.
+        **({} if spec.joins_processes else init),
+        **_build_limits(spec.limits, host.cpus, host.controllers),
         **_build_privileges(spec.privileges),
     }
     chosen = {
@@ -71,9 +89,24 @@ def build_container(
     body |= {key: list(value) if isinstance(value, tuple) else value for key, value in chosen.items() if value}
     if spec.groups:
         body["groups"] = [str(group) for group in spec.groups]
+    dns = {"dns_server": spec.dns.servers, "dns_search": spec.dns.searches, "dns_option": spec.dns.options}
+    body |= {key: list(values) for key, values in dns.items() if values}
+    if spec.runtime:
+        body["oci_runtime"] = spec.runtime
+    if spec.is_joined:
+        body["ipcns"] = {"nsmode": "shareable"}
+    if spec.joins:
+        other = {"nsmode": "container", "value": spec.joins}
+        body |= {"netns": other, "ipcns": other, **({"pidns": other} if spec.joins_processes else {})}
+    if host.is_rootless and spec.owner_ids is not None:
+        body["userns"] = {"nsmode": "container", "value": spec.joins} if spec.joins else _keep_owner(*spec.owner_ids)
     if spec.network:
         body |= {"netns": {"nsmode": "bridge"}, "networks": {spec.network: _build_attachment(spec)}}
     return body
+
+
+def _keep_owner(uid: int, gid: int) -> JSON:
+    return {"nsmode": "keep-id", "value": f"uid={uid},gid={gid}"}
 
 
 def _build_bind(mount: Mount) -> JSON:
@@ -98,22 +131,49 @@ def _build_attachment(spec: ContainerSpec) -> JSON:
     return attachment
 
 
-def _build_limits(limits: Limits, cpus_at_most: float | None) -> JSON:
-    resources: JSON = {}
-    if limits.memory_bytes is not None:
-        # Swap counts within the limit, as on a cluster without swap.
-        resources["memory"] = {"limit": limits.memory_bytes, "swap": limits.memory_bytes}
-    if limits.cpus is not None:
-        cpus = min(limits.cpus, cpus_at_most or limits.cpus)
-        quota = round(cpus * _CPU_PERIOD_MICROSECONDS)
-        resources["cpu"] = {"quota": quota, "period": _CPU_PERIOD_MICROSECONDS}
-    fields: JSON = {"resource_limits": resources} if resources else {}
-    if limits.shm_bytes is not None:
-        fields["shm_size"] = limits.shm_bytes
-    if limits.gpus:
-        kind = limits.gpu_resource or _NVIDIA
-        fields["devices"] = [{"path": f"{kind}={index}"} for index in range(limits.gpus)]
-    return fields
+def _build_limits(limits: Limits, cpus_at_most: float | None, controllers: Collection[str] | None) -> JSON:
+    memory, cpu, pids = _build_memory(limits), _build_cpu(limits, cpus_at_most), {"limit": limits.pids}
+    wishes = {"memory": ("limit", memory), "cpu": ("quota", cpu), "pids": ("", pids)}
+    resources = {
+        name: given
+        for name, (demand, wish) in wishes.items()
+        # What was not demanded must not keep a container from starting.
+        if (given := _drop_none(wish)) and (controllers is None or name in controllers or demand in given)
+    }
+    fields: JSON = {
+        "resource_limits": resources,
+        "shm_size": limits.shm_bytes,
+        "r_limits": [_build_ulimit(each) for each in limits.ulimits],
+        "devices": _build_devices(limits) if limits.gpus else None,
+    }
+    return {key: value for key, value in fields.items() if value}
+
+
+def _build_memory(limits: Limits) -> JSON:
+    # Swap counts within the limit, as on a cluster without swap.
+    size = limits.memory_bytes
+    return {"limit": size, "swap": size, "reservation": limits.memory_reservation_bytes}
+
+
+def _build_cpu(limits: Limits, cpus_at_most: float | None) -> JSON:
+    if not limits.cpus:
+        return {"shares": limits.cpu_shares}
+    quota = round(min(limits.cpus, cpus_at_most or limits.cpus) * _CPU_PERIOD_MICROSECONDS)
+    return {"quota": quota, "period": _CPU_PERIOD_MICROSECONDS, "shares": limits.cpu_shares}
+
+
+def _build_ulimit(limit: Ulimit) -> JSON:
+    # libpod's numbers have no sign: unlimited is the largest.
+    return {"type": limit.name, "soft": limit.soft % (1 << 64), "hard": limit.hard % (1 << 64)}
+
+
+def _build_devices(limits: Limits) -> list[JSON]:
+    """Ask for GPUs by their CDI names."""
+    return [{"path": f"{limits.gpu_resource or _NVIDIA}={name}"} for name in limits.devices or range(limits.gpus)]
+
+
+def _drop_none(wish: JSON) -> JSON:
+    return {key: value for key, value in wish.items() if value is not None}
 
 
 def _build_privileges(privileges: Privileges) -> JSON:
@@ -121,6 +181,7 @@ def _build_privileges(privileges: Privileges) -> JSON:
         "privileged": privileges.privileged,
         "read_only_filesystem": privileges.read_only_root,
         "no_new_privileges": privileges.no_new_privileges,
+        "seccomp_profile_path": "unconfined" if privileges.unconfined else "",
         "cap_add": list(privileges.added),
         "cap_drop": list(privileges.dropped),
     }
@@ -142,7 +203,8 @@ def build_network(spec: NetworkSpec) -> JSON:
 
 def build_volume(spec: VolumeSpec) -> JSON:
     """Build the body of a volume create call."""
-    return {"Name": spec.name, "Labels": dict(spec.labels), "Options": _ROOTS_OWN}
+    options = build_memory_options(spec.size_bytes) if spec.in_memory else _ROOTS_OWN
+    return {"Name": spec.name, "Labels": dict(spec.labels), "Options": options}
 
 
 def read_network(row: Mapping[str, Any]) -> ObservedNetwork:
@@ -181,4 +243,5 @@ def read_facts(info: JSON) -> EngineFacts:
         "podman",
         is_rootless=bool((host.get("security") or {}).get("rootless")),
         network_command=str(host.get("rootlessNetworkCmd") or ""),
+        architecture=read_architecture(host.get("arch")),
     )

@@ -9,10 +9,11 @@ It knows nothing of jobs, and keeps nothing in memory but the wish to close.
 """
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -21,12 +22,25 @@ import trainlet
 from trainlet.engine import process_files as files
 from trainlet.engine import process_table as table
 from trainlet.engine import sockets
-from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, NameTaken, Owner, PullProgress, StartFailed
+from trainlet.engine.base import (
+    EngineEvent,
+    EngineFacts,
+    ExecResult,
+    LogLine,
+    NameTaken,
+    Owner,
+    PullProgress,
+    Session,
+    StartFailed,
+    Streams,
+)
 from trainlet.engine.owners import is_same_volume, read_owners
-from trainlet.engine.process_launch import build_launch
+from trainlet.engine.process_command import run_command
+from trainlet.engine.process_launch import build_launch, see_through
 from trainlet.engine.process_logs import read_lines
 from trainlet.engine.process_mounts import furnish
 from trainlet.engine.process_records import (
+    ADDRESS,
     ContainerRecord,
     NetworkRecord,
     Records,
@@ -34,10 +48,13 @@ from trainlet.engine.process_records import (
     build_id,
     is_supervised,
 )
+from trainlet.engine.process_session import ProcessSession
+from trainlet.engine.process_supervisor import START_FAILURES
 from trainlet.engine.process_watch import Watch
 from trainlet.kube.errors import EngineError
 from trainlet.planning import labels
-from trainlet.planning.observed import ContainerState, Observed
+from trainlet.planning.observed import ContainerState, ImageFacts, Observed
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 #: What a user must be told before the first node starts.
@@ -78,6 +95,7 @@ class ProcessEngine:
         self._environ = dict(environ)
         self._log_limit_bytes = log_limit_bytes
         self._closed = threading.Event()
+        self._sessions = Streams()
 
     @property
     def endpoint(self) -> str:
@@ -92,7 +110,7 @@ class ProcessEngine:
         """Return how processes run: as this one does."""
         return EngineFacts(self.name)
 
-    def observe(self, owner_uid: str) -> Observed:
+    def observe(self, owner_uid: str, *, with_volumes: bool = True) -> Observed:
         """Return every node and network of this owner."""
         return Observed(
             containers=tuple(
@@ -107,7 +125,7 @@ class ProcessEngine:
             ),
             volumes=tuple(
                 record.observe()
-                for record in self._records.list_volumes()
+                for record in (self._records.list_volumes() if with_volumes else ())
                 if record.labels.get(labels.OWNER_UID) == owner_uid
             ),
         )
@@ -121,11 +139,11 @@ class ProcessEngine:
         ]
         return read_owners(record.labels for record in records if record.labels.get(labels.STORE) == store)
 
-    def has_image(self, image: str) -> bool:  # noqa: ARG002
-        """Return True: no image is needed."""
-        return True
+    def find_image(self, image: str) -> ImageFacts | None:  # noqa: ARG002
+        """Return nothing that is known of it, which is all that a node needs."""
+        return ImageFacts()
 
-    def pull_image(self, image: str, progress: PullProgress) -> None:
+    def pull_image(self, image: str, progress: PullProgress, login: Login | None = None) -> None:
         """Do nothing: no image is needed."""
 
     def import_image(self, name: str, tar: Iterator[bytes]) -> None:
@@ -167,6 +185,29 @@ class ProcessEngine:
         leader = self._records.read_state(record).get("leader", _NOBODY)
         return sockets.find_process_ports(table.find_members(leader["pid"], leader["start"], record.id))
 
+    def connect(self, id: str, address: str | None, port: int, timeout_seconds: float) -> socket.socket:  # noqa: ARG002
+        """Connect to a port that the node itself listens on: all nodes share one address."""
+        ports = self.find_ports(id)
+        if ports is not None and port not in ports:
+            raise ConnectionRefusedError(f"it does not listen on port {port}")
+        return socket.create_connection((ADDRESS, port), timeout_seconds)
+
+    def run_in_container(self, id: str, command: Sequence[str], timeout_seconds: float) -> ExecResult:
+        """Run a command as the node's own was started; it ends with the node at the latest."""
+        record = self._get_running(id)
+        return run_command(_see(command, record), record.env, record.working_dir, timeout_seconds)
+
+    def open_session(self, id: str, command: Sequence[str], *, with_input: bool, with_terminal: bool) -> Session:
+        """Start a command as the node's own was started; it ends with the node at the latest. Raises StartFailed."""
+        record = self._get_running(id)
+        options = {"with_input": with_input, "with_terminal": with_terminal}
+        try:
+            return ProcessSession(_see(command, record), record.env, record.working_dir, self._sessions, **options)
+        except OSError as error:
+            code, what = START_FAILURES.get(error.errno or 0, (126, error.strerror or str(error)))
+            name = error.filename or command[0]
+            raise StartFailed(f"{name}: {what}", exit_code=code, where=record.name) from None
+
     def create_container(self, spec: ContainerSpec) -> None:
         """Write down how the node is to be started, and its files. Raises NameTaken, EngineError for an unsafe name."""
         id = build_id(spec.name)
@@ -184,6 +225,7 @@ class ProcessEngine:
             working_dir=launch.working_dir,
             log_limit_bytes=self._log_limit_bytes,
             volumes=tuple(mount.volume for mount in spec.volumes),
+            paths=launch.paths,
         )
         if self._records.add_container(record, furniture.put):
             return
@@ -228,30 +270,53 @@ class ProcessEngine:
         self._records.remove_container(record)
 
     def read_logs(
-        self, id: str, *, follow: bool = False, since: datetime | None = None, tail: int | None = None
+        self,
+        id: str,
+        *,
+        follow: bool = False,
+        since: datetime | None = None,
+        tail: int | None = None,
+        streams: Streams | None = None,
     ) -> Iterator[LogLine]:
-        """Yield the node's log lines; with `follow` until it ends. Raises EngineError if there is no such node."""
+        """Yield the node's log lines; with `follow` until it ends or nobody wants them any more.
+
+        Raises EngineError if there is no such node.
+        """
         record = self._get_container(id)
 
         def wait() -> bool:
-            is_closed = self._closed.wait(_POLL_SECONDS["logs"])
+            is_closed = self._closed.wait(_POLL_SECONDS["logs"]) or (streams is not None and streams.closed.is_set())
             return not is_closed and self._may_write(record)
 
-        directory = self._records.directory(record.name)
-        return read_lines(directory, since=since, tail=tail, wait=wait if follow else None)
+        return self._read_lines(record, since=since, tail=tail, wait=wait if follow else None)
 
     def watch(self) -> Iterator[EngineEvent]:
         """Yield an event soon after a node or network changed."""
         return Watch(self._records, lambda: not self._closed.wait(_POLL_SECONDS["events"])).events()
 
     def close(self) -> None:
-        """End all streams; what runs goes on."""
+        """End all streams; nodes go on."""
         self._closed.set()
+        self._sessions.close()
+
+    def _read_lines(
+        self, record: ContainerRecord, since: datetime | None, tail: int | None, wait: Callable[[], bool] | None
+    ) -> Iterator[LogLine]:
+        try:
+            yield from read_lines(self._records.directory(record.name), since=since, tail=tail, wait=wait)
+        except FileNotFoundError:
+            raise EngineError(f"{record.name} was removed", where=self.endpoint) from None
 
     def _get_container(self, id: str) -> ContainerRecord:
         record = self._records.find_container(id)
         if record is None:
             raise EngineError(f"no node {id}", where=self.endpoint)
+        return record
+
+    def _get_running(self, id: str) -> ContainerRecord:
+        record = self._get_container(id)
+        if self._records.observe(record).state is not ContainerState.RUNNING:
+            raise EngineError(f"{record.name} does not run", where=self.endpoint)
         return record
 
     def _may_write(self, record: ContainerRecord) -> bool:
@@ -285,6 +350,10 @@ class ProcessEngine:
         leader = state.get("leader", _NOBODY)
         if not table.kill_members(leader["pid"], leader["start"], record.id, _KILL_TIMEOUT_SECONDS):
             raise EngineError(f"processes of {record.name} do not die", where=self.endpoint)
+
+
+def _see(command: Sequence[str], record: ContainerRecord) -> list[str]:
+    return [see_through(word, record.paths) for word in command]
 
 
 def _are_equal(one: Mapping[str, str], other: Mapping[str, str], *keys: str) -> bool:

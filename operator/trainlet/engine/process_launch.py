@@ -10,19 +10,20 @@ A process sees the machine as it is. What a container would get from its image a
   else an empty directory of the node's own.
 - The environment begins with the few variables of the caller that make a machine usable (PATH, HOME, locale,
   CUDA, certificates), then `env` on top. The interpreter that runs trainlet is found last in PATH.
-- Image, user, limits, hostname, addresses and hosts mean nothing to a process and are ignored.
+- Of its limits it is told which GPUs are its own, where that is known.
+- Image, user, other limits, hostname, addresses and hosts mean nothing to a process and are ignored.
 
 It reads neither the machine nor the clock.
 """
 
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from trainlet.engine.process_table import MARKER
-from trainlet.planning.specs import ContainerSpec, Mount
+from trainlet.planning.specs import ContainerSpec, Limits, Mount
 
 WORKSPACE = "/workspace"
 WORKSPACE_VARIABLE = "TRAINLET_WORKSPACE"
@@ -34,7 +35,9 @@ _KEPT = frozenset(
         *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
     }
 )
-_KEPT_PREFIXES = ("LC_", "CUDA_")
+_KEPT_PREFIXES = ("LC_", "CUDA_", "ROCR_", "HIP_")
+#: What hides the GPUs that are not named. HIP_VISIBLE_DEVICES would count among those that ROCR_VISIBLE_DEVICES leaves.
+_VISIBLE_GPUS = {"nvidia.com/gpu": "CUDA_VISIBLE_DEVICES", "amd.com/gpu": "ROCR_VISIBLE_DEVICES"}
 #: What may stand right before and after a path in a command line, so that only whole paths are replaced.
 _BEFORE, _AFTER = r"(?:^|(?<=[\s=:,;'\"<>(\[{|&]))", r"(?=$|[/\s:,;'\")\]}|&>])"
 
@@ -46,6 +49,8 @@ class Launch:
     argv: tuple[str, ...]
     env: Mapping[str, str]
     working_dir: str
+    #: Where what stands at a path of the container really is.
+    paths: Mapping[str, str]
 
 
 def build_launch(spec: ContainerSpec, *, node: str, environ: Mapping[str, str], own_directory: Path) -> Launch:
@@ -53,18 +58,20 @@ def build_launch(spec: ContainerSpec, *, node: str, environ: Mapping[str, str], 
 
     The spec's mounts are all it has: what stands for its volumes and files is among them by now.
     """
-    workspace = next((mount.source for mount in spec.mounts if _trim(mount.target) == WORKSPACE), None)
-    working_dir = spec.working_dir and _see_through(spec.working_dir, spec.mounts)
+    paths = _list_paths(spec.mounts)
+    workspace = paths.get(WORKSPACE)
+    working_dir = spec.working_dir and see_through(spec.working_dir, paths)
     working_dir = working_dir or workspace or str(own_directory)
     env = {
         **build_base_env(environ),
         **_build_interface_env(),
         WORKSPACE_VARIABLE: workspace or working_dir,
-        **{name: _see_through(value, spec.mounts) for name, value in spec.env.items()},
+        **{name: see_through(value, paths) for name, value in spec.env.items()},
+        **_build_gpu_env(spec.limits),
         MARKER: node,
     }
     argv = (*(spec.command or ()), *(spec.args or ()))
-    return Launch(tuple(_see_through(argument, spec.mounts) for argument in argv), env, working_dir)
+    return Launch(tuple(see_through(argument, paths) for argument in argv), env, working_dir, paths)
 
 
 def build_base_env(environ: Mapping[str, str]) -> dict[str, str]:
@@ -80,13 +87,24 @@ def _build_interface_env() -> dict[str, str]:
     return {"GLOO_SOCKET_IFNAME": loopback, "TP_SOCKET_IFNAME": loopback}
 
 
-def _see_through(text: str, mounts: tuple[Mount, ...]) -> str:
-    """Replace the targets of mounts, the longest first, wherever one stands as a whole path."""
-    sources = {_trim(mount.target): mount.source for mount in mounts if _trim(mount.target)}
-    if not sources:
+def _build_gpu_env(limits: Limits) -> dict[str, str]:
+    """Show the GPUs that were given and hide all others; nothing where the machine's are not known."""
+    if limits.devices is None:
+        return {}
+    names = ",".join(limits.devices)
+    return {variable: names if kind == limits.gpu_resource else "" for kind, variable in _VISIBLE_GPUS.items()}
+
+
+def see_through(text: str, paths: Mapping[str, str]) -> str:
+    """Replace the paths of the container, the longest first, wherever one stands as a whole path."""
+    if not paths:
         return text
-    targets = "|".join(re.escape(target) for target in sorted(sources, key=len, reverse=True))
-    return re.sub(f"{_BEFORE}({targets}){_AFTER}", lambda match: sources[match[1]], text)
+    targets = "|".join(re.escape(target) for target in sorted(paths, key=len, reverse=True))
+    return re.sub(f"{_BEFORE}({targets}){_AFTER}", lambda match: paths[match[1]], text)
+
+
+def _list_paths(mounts: Iterable[Mount]) -> dict[str, str]:
+    return {_trim(mount.target): mount.source for mount in mounts if _trim(mount.target)}
 
 
 def _trim(target: str) -> str:

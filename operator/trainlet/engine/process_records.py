@@ -6,19 +6,22 @@
     ROOT/volumes/NAME/        one volume: volume.json, and data/ as what it holds
     ROOT/lock                 held while one of these is made or taken away
 
-Any number of threads and programs may use one root at once. Writes are atomic, and nothing is kept in memory.
+Any number of threads and programs may use one root at once. Writes are atomic, and what is kept in memory is only what
+a file held that is still the same.
 This module starts and ends no process.
 """
 
 import fcntl
+import os
 import re
 import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 from trainlet.engine import process_files as files
 from trainlet.engine import process_table as table
@@ -27,10 +30,12 @@ from trainlet.kube.errors import EngineError
 from trainlet.planning.observed import ContainerState, ObservedContainer, ObservedNetwork, ObservedVolume
 
 SUBNET = "127.0.0.1/32"
-_ADDRESS = "127.0.0.1"
+ADDRESS = "127.0.0.1"
+R = TypeVar("R", "ContainerRecord", "NetworkRecord", "VolumeRecord")
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,199}")
 _KILLED = 137
 _VOLUME = "volume.json"
+_MOST_KNOWN = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class ContainerRecord:
     log_limit_bytes: int
     #: The names of the volumes it refers to. Nodes that were written down by earlier versions have none.
     volumes: tuple[str, ...] = ()
+    #: Where what stands at a path of the container really is. Nodes of earlier versions have none.
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,6 +102,7 @@ class Records:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._known: dict[str, tuple[tuple[int, ...], Any]] = {}
         self.containers = root / "containers"
         self.networks = root / "networks"
         self.volumes = root / "volumes"
@@ -105,22 +113,16 @@ class Records:
 
     def find_container(self, id: str) -> ContainerRecord | None:
         """Find a node by id or by name."""
-        document = self._find(self.containers, id, f"/{files.CONTAINER}")
-        if document is None:
-            return None
-        tuples = {key: tuple(document.get(key, ())) for key in ("argv", "volumes")}
-        return ContainerRecord(**document | tuples)
+        return self._find(self.containers, id, f"/{files.CONTAINER}", _build_container)
 
     def find_network(self, id: str) -> NetworkRecord | None:
         """Find a network by id or by name."""
-        document = self._find(self.networks, id, ".json")
-        return NetworkRecord(**document) if document else None
+        return self._find(self.networks, id, ".json", lambda document: NetworkRecord(**document))
 
     def find_volume(self, name: str) -> VolumeRecord | None:
         """Find a volume by name. Raises EngineError for one that is no safe file name."""
         check_name(name)
-        document = self._find(self.volumes, name, f"/{_VOLUME}")
-        return VolumeRecord(**document) if document else None
+        return self._find(self.volumes, name, f"/{_VOLUME}", lambda document: VolumeRecord(**document))
 
     def volume_data(self, name: str) -> Path:
         """Return the directory that is what a volume holds."""
@@ -128,16 +130,15 @@ class Records:
 
     def list_containers(self) -> list[ContainerRecord]:
         """Return all nodes, by name."""
-        return list(filter(None, map(self.find_container, _names(self.containers))))
+        return self._list(self.containers, f"/{files.CONTAINER}", _build_container)
 
     def list_networks(self) -> list[NetworkRecord]:
         """Return all networks, by name."""
-        names = (name.removesuffix(".json") for name in _names(self.networks) if name.endswith(".json"))
-        return list(filter(None, map(self.find_network, names)))
+        return self._list(self.networks, ".json", lambda document: NetworkRecord(**document))
 
     def list_volumes(self) -> list[VolumeRecord]:
         """Return all volumes, by name."""
-        return list(filter(None, map(self.find_volume, _names(self.volumes))))
+        return self._list(self.volumes, f"/{_VOLUME}", lambda document: VolumeRecord(**document))
 
     def add_container(self, record: ContainerRecord, furnish: Callable[[Path], None]) -> bool:
         """Write a new node down; False if its name is taken.
@@ -238,11 +239,31 @@ class Records:
         error = "its supervisor was killed or the machine went down"
         return {"exit_code": _KILLED, "finished_at": finished_at, "error": error, "disrupted": True}
 
-    def _find(self, parent: Path, id: str, suffix: str) -> files.JSON | None:
+    def _find(self, parent: Path, id: str, suffix: str, build: Callable[[files.JSON], R]) -> R | None:
         name = id.partition("@")[0]
         check_name(name)
-        document = _read(f"{parent}/{name}{suffix}")
-        return document if document and id in (name, document["id"]) else None
+        record = self._read_again(f"{parent}/{name}{suffix}", build)
+        return record if record is not None and id in (name, record.id) else None
+
+    def _list(self, parent: Path, suffix: str, build: Callable[[files.JSON], R]) -> list[R]:
+        ending = "" if suffix.startswith("/") else suffix
+        names = (name.removesuffix(ending) for name in _names(parent) if name.endswith(ending))
+        records = (self._read_again(f"{parent}/{name}{suffix}", build) for name in names)
+        return [record for record in records if record is not None]
+
+    def _read_again(self, path: str, build: Callable[[files.JSON], R]) -> R | None:
+        """Read a record, but only if its file is another one than last time: all are looked at for each job's sake."""
+        version = _find_version(path)
+        known: tuple[tuple[int, ...], R] | None = self._known.get(path)
+        if known is None or known[0] != version:
+            document = _read(path)
+            if document is None:
+                self._known.pop(path, None)
+                return None
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()  # most of them are gone from disk
+            known = self._known[path] = (version, build(document))
+        return known[1]
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -251,6 +272,20 @@ class Records:
         with (self._root / "lock").open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _build_container(document: files.JSON) -> ContainerRecord:
+    tuples = {key: tuple(document.get(key, ())) for key in ("argv", "volumes")}
+    return ContainerRecord(**document | tuples)
+
+
+def _find_version(path: str) -> tuple[int, ...]:
+    """Return what a file that is written anew has not in common with the one before."""
+    try:
+        status = os.stat(path)  # noqa: PTH116  of very many files, and a Path takes longer than the look
+    except OSError:
+        return ()
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_supervised(state: files.JSON) -> bool:
@@ -275,7 +310,7 @@ def _parse_time(text: str | None) -> datetime | None:
 
 def _names(parent: Path) -> list[str]:
     try:
-        return sorted(path.name for path in parent.iterdir() if _SAFE_NAME.fullmatch(path.name))
+        return sorted(filter(_SAFE_NAME.fullmatch, os.listdir(parent)))  # noqa: PTH208  as above
     except FileNotFoundError:
         return []
 
@@ -290,7 +325,7 @@ def _read(path: str) -> files.JSON | None:
 def _find_free_port(taken: set[int]) -> int:
     while True:
         with socket.socket() as listener:
-            listener.bind((_ADDRESS, 0))
+            listener.bind((ADDRESS, 0))
             port: int = listener.getsockname()[1]
         if port not in taken:
             return port

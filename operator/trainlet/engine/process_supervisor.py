@@ -25,7 +25,7 @@ _PASSED_ON = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, sign
 #: Python ignores these, and a program inherits what is ignored.
 _RESET = (*_PASSED_ON, signal.SIGPIPE, signal.SIGXFSZ, signal.SIGCHLD)
 #: The exit codes that a shell and a kubelet give to a command that cannot be started; 128 for anything else.
-_START_FAILURES = {
+START_FAILURES = {
     errno.ENOENT: (127, "command not found"),
     errno.ENOTDIR: (127, "command not found"),
     errno.EACCES: (126, "command is not executable"),
@@ -120,7 +120,7 @@ def _candidates(program: str, env: dict[str, str]) -> list[str]:
 def _describe_failure(error: OSError, container: files.JSON) -> files.JSON:
     if error.filename == container["working_dir"]:
         return {"exit_code": 128, "error": f"working directory {error.filename} cannot be used: {error.strerror}"}
-    exit_code, what = _START_FAILURES.get(error.errno or 0, (128, error.strerror))
+    exit_code, what = START_FAILURES.get(error.errno or 0, (128, error.strerror))
     return {"exit_code": exit_code, "error": f"{container['argv'][0]}: {what}"}
 
 

@@ -4,7 +4,6 @@ The tables are readable by every user, also those of another user's container; w
 processes of one's own. Where there is no /proc, or the process is another machine's, nothing can be told.
 """
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +17,7 @@ PROC = Path("/proc")
 _TABLES = ("net/tcp", "net/tcp6")
 _LISTENING = "0A"
 _WORD_DIGITS = 8
+_PARENT = re.compile(r"^PPid:\s*(\d+)$", re.MULTILINE)
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 
 
@@ -49,29 +49,32 @@ def _parse_row(row: Sequence[str]) -> Listener:
     return Listener(ip_address(b"".join(words)), int(port, 16), int(row[9]))
 
 
-def find_container_ports(pid: int, id: str, command: Sequence[str], proc: Path = PROC) -> frozenset[int] | None:
-    """Return the ports that a container's peers can reach; `pid` is its first process, started with `command`.
+def find_container_ports(pid: int, id: str, proc: Path = PROC) -> frozenset[int] | None:
+    """Return the ports that a container's peers can reach; `pid` is its first process.
 
     None if this machine has no such process, or another one under its number: the engine then runs elsewhere.
     What listens on the container's loopback alone is left out, as Docker's own name server does in each of them.
     """
     directory = proc / str(pid)
-    if not _is_container(directory, id, command):
+    if not _is_container(directory, id):
         return None
     listeners = _read_listeners(directory)
     return None if listeners is None else frozenset(each.port for each in listeners if not each.is_loopback)
 
 
-def _is_container(process: Path, id: str, command: Sequence[str]) -> bool:
-    """Tell by its control group or, where rootless engines have none, by its command."""
+def _is_container(process: Path, id: str) -> bool:
+    """Tell by its control group or, where rootless engines have none, by its parent: the monitor that names its charge.
+
+    Its own command tells nothing: for a moment after its start it is still the runtime's.
+    """
+    wanted = id.encode()
     try:
-        if id.encode() in (process / "cgroup").read_bytes():
+        if wanted in (process / "cgroup").read_bytes():
             return True
-        words = (process / "cmdline").read_bytes().split(b"\0")[:-1]
+        parent = _PARENT.search((process / "status").read_text())
+        return parent is not None and wanted in (process.parent / parent[1] / "cmdline").read_bytes().split(b"\0")
     except OSError:
         return False
-    wanted = [os.fsencode(word) for word in command]
-    return bool(wanted) and words[-len(wanted) :] == wanted
 
 
 def find_process_ports(pids: Iterable[int], proc: Path = PROC) -> frozenset[int] | None:

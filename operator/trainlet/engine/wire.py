@@ -5,25 +5,28 @@ Knows bytes and open responses, and nothing of any library or of what a containe
 
 import json
 import re
-import threading
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 from ipaddress import ip_network
 from typing import Any
 
 import requests
+import urllib3
 
-from trainlet.engine.base import LogLine
+from trainlet.engine.base import LogLine, Streams
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ObservedVolume
 from trainlet.planning.specs import Tmpfs
 
 _HEADER_BYTES = 8
+_READ_BYTES = 65536
 _STREAMS = {1: "stdout", 2: "stderr"}
 _ENTRY = re.compile(rb"[^\n]*\n|[^\n]+")
+_BLOCK_BYTES = 4096
 _STAMP = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)) ?")
 
 #: A line that never ends (a progress bar of carriage returns) is cut here, so that it cannot eat the memory.
@@ -34,41 +37,33 @@ class StreamBroken(EngineError):
     """A stream ended before its end: the engine went away, or `close` was called."""
 
 
-class Streams:
-    """The open responses of one engine, so that `close` ends reads that block in other threads."""
+class StreamSilent(StreamBroken):
+    """Nothing came for longer than it was waited for: there was nothing to tell, or it is dead."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open: set[Any] = set()
-        self.closed = threading.Event()
 
-    @contextmanager
-    def reading(self, response: Any) -> Iterator[Iterator[bytes]]:
-        """Give the response's chunks as they arrive; it is closed at the end. They raise StreamBroken."""
-        with self._lock:
-            self._open.add(response)
-        if self.closed.is_set():
-            _shut_down(response)
-        try:
-            yield _read_chunks(response)
-        finally:
-            with self._lock:
-                self._open.discard(response)
-            response.close()
-
-    def close(self) -> None:
-        """End every read, in whatever thread it blocks; later ones end at once."""
-        self.closed.set()
-        with self._lock:
-            responses = list(self._open)
-        for response in responses:
-            _shut_down(response)
+@contextmanager
+def reading(response: Any, *streams: Streams) -> Iterator[Iterator[bytes]]:
+    """Give the response's chunks as they arrive, and close it after; they raise StreamBroken."""
+    for each in streams:
+        each.add(response, partial(_shut_down, response))
+    try:
+        yield _read_chunks(response)
+    finally:
+        for each in streams:
+            each.discard(response)
+        response.close()
 
 
 def _read_chunks(response: Any) -> Iterator[bytes]:
+    raw = response.raw
     try:
-        yield from response.iter_content(chunk_size=None)
-    except requests.exceptions.RequestException as error:
+        if raw.chunked:
+            yield from response.iter_content(chunk_size=None)
+        else:  # which would be read to its end before anything of it is given
+            yield from iter(lambda: raw.read1(_READ_BYTES), b"")
+    except (requests.exceptions.RequestException, urllib3.exceptions.HTTPError) as error:
+        if any(isinstance(each, urllib3.exceptions.ReadTimeoutError) for each in (error, *error.args)):
+            raise StreamSilent("the engine's stream fell silent") from error
         raise StreamBroken("the engine's stream broke off") from error
 
 
@@ -88,13 +83,16 @@ def read_message(response: Any) -> str:
 
 
 def decode_json_lines(chunks: Iterable[bytes]) -> Iterator[JSON]:
-    """Yield the objects of a stream that has one a line."""
+    """Yield the objects of a stream that has one a line. Raises StreamBroken for one that is cut off."""
     rest = b""
-    for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from (json.loads(line) for line in lines if line.strip())
-    if rest.strip():
-        yield json.loads(rest)
+    try:
+        for chunk in chunks:
+            *lines, rest = (rest + chunk).split(b"\n")
+            yield from (json.loads(line) for line in lines if line.strip())
+        if rest.strip():
+            yield json.loads(rest)
+    except ValueError as error:
+        raise StreamBroken("the engine's stream broke off within a line") from error
 
 
 def decode_frames(chunks: Iterable[bytes]) -> Iterator[tuple[str, bytes]]:
@@ -172,6 +170,12 @@ def build_tmpfs_options(tmpfs: Tmpfs) -> list[str]:
     """Return mount options: everybody may write, and run what is there, as in a pod's memory volume."""
     size = [] if tmpfs.size_bytes is None else [f"size={tmpfs.size_bytes}"]
     return ["rw", "exec", "mode=1777", *size]
+
+
+def build_memory_options(size_bytes: int | None) -> dict[str, str]:
+    """Return the options of a volume in memory; its size is in blocks, as Podman takes `size` for a disk quota."""
+    blocks = [] if size_bytes is None else [f"nr_blocks={-(-size_bytes // _BLOCK_BYTES)}"]
+    return {"type": "tmpfs", "device": "tmpfs", "o": ",".join(["mode=1777", *blocks])}
 
 
 def build_gateway(subnet: str) -> str:

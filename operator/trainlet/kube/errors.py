@@ -66,6 +66,10 @@ class ApiError(TrainletError):
         super().__init__(what, where=where, remedy=remedy)
         self.code, self.reason, self.causes = code, reason, tuple(causes)
 
+    def list_causes(self) -> list[FieldError]:
+        """Return the causes; a refusal without any is its own."""
+        return list(self.causes) or [FieldError("", "Invalid value", self.what)]
+
 
 class UsageError(TrainletError):
     """A wrong command line, setting or environment: the program cannot start as asked."""

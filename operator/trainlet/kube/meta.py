@@ -1,10 +1,11 @@
 """Object keys, metadata and times, as every Kubernetes object has them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from trainlet.kube.digests import hash_text
 
 JSON = dict[str, Any]
 
@@ -47,5 +48,5 @@ def parse_time(text: str) -> datetime:
 
 def derive_uid(owner_uid: str, name: str) -> str:
     """Return the uid of what an owner has under this name: the same whenever it is asked for."""
-    digest = hashlib.sha256(f"{owner_uid}/{name}".encode()).hexdigest()
+    digest = hash_text(f"{owner_uid}/{name}")
     return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"

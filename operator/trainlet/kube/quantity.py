@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil
 
 _SUFFIXES = {
@@ -25,6 +26,7 @@ _SUFFIXES = {
 _FORM = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+))(?:([eE][+-]?\d{1,4})|([numkMGTPE]|[KMGTPE]i)?)", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def parse_quantity(value: str | int | float) -> Fraction:
     """Return the exact value of a quantity. Raises ValueError."""
     match = _FORM.fullmatch(str(value))

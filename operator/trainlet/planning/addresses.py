@@ -1,6 +1,7 @@
 """Subnets for jobs and addresses for nodes. Gateway on the first address, nodes from the third on."""
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from ipaddress import IPv4Network
 
 from trainlet.planning.observed import ObservedNetwork
@@ -29,12 +30,15 @@ def find_free_subnets(pool: str, hosts: int, taken: Iterable[str]) -> Iterator[s
 
 def get_gateway(network: ObservedNetwork) -> str:
     """Return the address at which a network has the engine's machine."""
-    return str(IPv4Network(network.subnet).network_address + _GATEWAY)
+    return _count_on(network.subnet, _GATEWAY)
 
 
 def get_address(network: ObservedNetwork, number: int) -> str:
     """Return the fixed address of a slot; on a network with one shared address, that one."""
-    subnet = IPv4Network(network.subnet)
-    if network.is_shared_address:
-        return str(subnet.network_address)
-    return str(subnet.network_address + _FIRST_NODE + number)
+    return _count_on(network.subnet, 0 if network.is_shared_address else _FIRST_NODE + number)
+
+
+@lru_cache(maxsize=4096)
+def _count_on(subnet: str, number: int) -> str:
+    """Return an address of a subnet; each node is told those of all its peers."""
+    return str(IPv4Network(subnet).network_address + number)

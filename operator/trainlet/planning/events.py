@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from trainlet.apis.trainer import TRAIN_JOB
+from trainlet.kube.conditions import find_condition
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey, format_time
+from trainlet.planning.devices import QUEUED
 from trainlet.planning.jobs import FAILED
 from trainlet.planning.plan import (
     Action,
@@ -17,6 +19,7 @@ from trainlet.planning.plan import (
     Failure,
     KillContainer,
     Plan,
+    PullImage,
     RemoveContainer,
     RemoveNetwork,
     RemoveVolume,
@@ -24,7 +27,10 @@ from trainlet.planning.plan import (
     StopContainer,
 )
 from trainlet.planning.reconcile import Draft
-from trainlet.planning.records import PodRecord
+from trainlet.planning.records import ContainerRecord, PodRecord, Termination
+from trainlet.planning.slots import Role
+from trainlet.planning.views import Part
+from trainlet.planning.volumes import MOUNT_FAILED
 
 EVENT = "Event"
 NORMAL, WARNING = "Normal", "Warning"
@@ -41,6 +47,14 @@ _DONE: dict[type[Action], str] = {
     KillContainer: "Killing",
     RemoveContainer: "Removed",
 }
+
+#: What a container may wait for that somebody has to see to, and the reason of the event that tells it.
+_TROUBLES = {
+    "ErrImagePull": "ErrImagePull",
+    "ErrImageNeverPull": "ErrImageNeverPull",
+    "CreateContainerConfigError": "Failed",
+}
+_NO_LOGINS = "Unable to retrieve some image pull secrets ({}); attempting to pull the image may not succeed."
 
 
 @dataclass(frozen=True)
@@ -84,6 +98,7 @@ def build_event(job: ObjectKey, note: Note, old: JSON | None, now: datetime) -> 
 def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:
     """Return what a pass has to tell, in the order in which it happened."""
     return [
+        *_tell_shortage(draft),
         *_tell_ends(draft),
         *_tell_actions(draft.plan, failures),
         *(Note(WARNING, f"{type(f.action).__name__}Failed", f"{f.action.target}: {f.message}") for f in failures),
@@ -91,19 +106,39 @@ def build_notes(draft: Draft, failures: Sequence[Failure]) -> list[Note]:
     ]
 
 
+def _tell_shortage(draft: Draft) -> Iterable[Note]:
+    """Tell once why GPUs are waited for; that others come or go meanwhile is no news."""
+    shortage = draft.scene.observed.devices.shortage
+    told = find_condition(find(draft.scene.case.report, "status", "conditions") or [], QUEUED) or {}
+    if shortage is not None and told.get("reason") != shortage.reason:
+        yield Note(WARNING, "FailedScheduling", f"{shortage.scheduler_message} {shortage.message}")
+
+
 def _tell_ends(draft: Draft) -> Iterable[Note]:
     for name, plan in draft.slot_plans.items():
-        view = draft.scene.views[name]
-        if view.record.termination is not None and not view.is_end_written:
-            yield _describe_end(view.slot.step, view.record, view.slot.job_spec.backoff_limit)
-        waiting = plan.record.waiting
-        if waiting is not None and waiting.reason.startswith("Err") and plan.record != view.written:
-            yield Note(WARNING, waiting.reason, f"{view.slot.step}: {waiting.message}")
+        for part in draft.scene.views[name].parts:
+            if part.member.role is not Role.SANDBOX:
+                yield from _tell_end(part, plan.record)
 
 
-def _describe_end(step: str, record: PodRecord, limit: int) -> Note:
-    end = record.termination
-    assert end is not None
+def _tell_end(part: Part, after: PodRecord) -> Iterable[Note]:
+    slot, pod, end = part.view.slot, part.view.record, part.record.termination
+    if end is not None and not part.is_end_written:
+        yield _describe_end(part.member.step, pod, end, slot.job_spec.backoff_limit)
+    written = part.view.written
+    before = written.containers[part.member.name] if written is not None else ContainerRecord()
+    now = after.containers[part.member.name]
+    if now.complaint and now.complaint != before.complaint:
+        yield Note(WARNING, "Unhealthy", f"{part.member.step}: {now.complaint}")
+    waiting, is_news = now.waiting, now.waiting != before.waiting
+    if waiting is None or not is_news:
+        return
+    reason = "FailedMount" if waiting.message.startswith(MOUNT_FAILED) else _TROUBLES.get(waiting.reason)
+    if reason is not None:
+        yield Note(WARNING, reason, f"{part.member.step}: {waiting.message}")
+
+
+def _describe_end(step: str, record: PodRecord, end: Termination, limit: int) -> Note:
     if end.succeeded:
         return Note(NORMAL, "Completed", f"{step} ended with exit code 0")
     counted = f"failure {record.failures} of {limit}" if end.counted else "not counted as a failure"
@@ -115,6 +150,8 @@ def _tell_actions(plan: Plan, failures: Sequence[Failure]) -> Iterable[Note]:
     failed = {id(failure.action) for failure in failures}
     broken = {failure.action.target for failure in failures}
     for action in plan:
+        if isinstance(action, PullImage) and action.missing:
+            yield Note(WARNING, "FailedToRetrieveImagePullSecret", _NO_LOGINS.format(", ".join(action.missing)))
         reason = _DONE.get(type(action))
         if reason is not None and id(action) not in failed and action.target not in broken:
             yield Note(NORMAL, reason, f"{action.target}: {action.reason}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from trainlet.planning.lifecycle import end_container
 from trainlet.planning.plan import (
     Action,
     CreateContainer,
@@ -17,7 +18,7 @@ from trainlet.planning.plan import (
     StopContainer,
 )
 from trainlet.planning.records import PodRecord, Termination, Waiting
-from trainlet.planning.slots import Slot
+from trainlet.planning.slots import Member, Slot
 
 _REASONS: dict[type[Action], str] = {
     CreateNetwork: "NetworkNotReady",
@@ -41,17 +42,24 @@ def note_failure(
     the next attempt, and one that could not be asked to end was not: it is as it was `before` the plan.
     """
     for_all = isinstance(failure.action, CreateNetwork | CreateVolume | CreateWorkspace)
-    mine = [s.hostname for s in slots if for_all or s.container_name == failure.action.target]
-    mine = [name for name in mine if name in records]
+    changed: dict[str, PodRecord] = {}
+    for slot in slots:
+        for member in slot.members if slot.hostname in records else ():
+            if for_all or member.container_name == failure.action.target:
+                pod = changed.get(slot.hostname, records[slot.hostname])
+                changed[slot.hostname] = _note(failure, slot, member, pod, before, now)
+    return changed
+
+
+def _note(
+    failure: Failure, slot: Slot, member: Member, pod: PodRecord, before: Mapping[str, PodRecord], now: datetime
+) -> PodRecord:
+    record, reason = pod.containers[member.name], _REASONS.get(type(failure.action))
     if isinstance(failure.action, KeepLogs | RemoveContainer | StopContainer):
-        return {name: before[name] for name in mine}
-    reason = _REASONS.get(type(failure.action))
-    return {name: _note(failure, reason, records[name], now) for name in mine} if reason else {}
-
-
-def _note(failure: Failure, reason: str, record: PodRecord, now: datetime) -> PodRecord:
-    if record.termination is not None or record.running:
-        return record
+        return before[slot.hostname]
+    if reason is None or record.termination is not None or record.running:
+        return pod
     if failure.exit_code is not None:
-        return record.terminate(Termination(failure.exit_code, "StartError", failure.message, None, now))
-    return replace(record, waiting=Waiting(reason, failure.message))
+        end = Termination(failure.exit_code, "StartError", failure.message, None, now)
+        return end_container(slot, pod, member, end)
+    return pod.put(member.name, replace(record, waiting=Waiting(reason, failure.message)))

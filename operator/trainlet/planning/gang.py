@@ -13,7 +13,7 @@ from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON
 from trainlet.planning.job_ends import judge_end
 from trainlet.planning.jobs import FAILED, BatchJob, JobRecord, JobState
-from trainlet.planning.records import PodRecord
+from trainlet.planning.records import PodRecord, build_record
 from trainlet.planning.slots import Slot
 
 #: Tells whether a manifest's pattern matches somewhere in a text.
@@ -143,7 +143,7 @@ def end_conditions(gang: Gang, verdict: Verdict, now: datetime) -> Gang:
 def _get_current(roll: Roll, slot: Slot, now: datetime) -> PodRecord:
     """Return the record of a slot's pod in this restart of the JobSet; an earlier one's says nothing of it."""
     record = roll.pods[slot.hostname]
-    return record if record.restart == roll.restart else PodRecord(now, restart=roll.restart)
+    return record if record.restart == roll.restart else build_record(slot, now, roll.restart)
 
 
 def _judge(roll: Roll, job: BatchJob, earlier: Sequence[BatchJob], now: datetime) -> BatchJob:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from trainlet.apis.batch_v1 import SuccessRule
 from trainlet.planning.jobs import COMPLETE, FAILED, BatchJob, JobState, read_indexes
+from trainlet.planning.lifecycle import has_pod_failed
 from trainlet.planning.pod_failures import FAIL_JOB, find_rule, is_index_failed
 from trainlet.planning.pods import get_pod_name
 from trainlet.planning.records import PodRecord
@@ -47,13 +48,14 @@ def _meet_success_policy(job: BatchJob, now: datetime) -> End | None:  # noqa: A
 
 def _fail_by_rule(job: BatchJob, now: datetime) -> End | None:  # noqa: ARG001 - the shape of a rule
     for slot, pod in _pairs(job):
-        if pod.termination is None or (rule := find_rule(slot, pod.termination)) is None or rule[1].action != FAIL_JOB:
+        found = find_rule(slot, pod) if has_pod_failed(slot, pod) else None
+        if found is None or found.rule.action != FAIL_JOB:
             continue
         name = f"{slot.owner.namespace}/{get_pod_name(slot, pod)}"
-        code, container = pod.termination.exit_code, slot.container.name
-        what = f"failed with exit code {code}" if rule[1].on_exit_codes else "has condition DisruptionTarget"
-        subject = f"Container {container} for pod {name}" if rule[1].on_exit_codes else f"Pod {name}"
-        return FAILED, "PodFailurePolicy", f"{subject} {what} matching FailJob rule at index {rule[0]}"
+        by_code = found.rule.on_exit_codes is not None
+        what = f"failed with exit code {found.end.exit_code}" if by_code else "has condition DisruptionTarget"
+        subject = f"Container {found.container} for pod {name}" if by_code else f"Pod {name}"
+        return FAILED, "PodFailurePolicy", f"{subject} {what} matching FailJob rule at index {found.place}"
     return None
 
 
@@ -113,6 +115,6 @@ def _get_end_time(job: BatchJob, end: End, now: datetime) -> datetime:
     type, reason, _ = end
     if reason == DEADLINE_EXCEEDED:
         return now
-    ends = [pod.termination for pod in job.pods if pod.termination is not None]
-    times = [each.finished_at for each in ends if each.succeeded == (type == COMPLETE)]
+    ends = [end for pod in job.pods for _, end in pod.list_ends()]
+    times = [end.finished_at for end in ends if end.succeeded == (type == COMPLETE)]
     return max(times, default=now)

@@ -1,5 +1,6 @@
 """Every label key that is put on containers and networks, and the names they go by. Nothing else spells them."""
 
+from trainlet.kube.digests import hash_text
 from trainlet.kube.meta import ObjectKey
 
 # What `docker ps --filter` users are told to look for.
@@ -20,7 +21,14 @@ ATTEMPT = "trainlet.dev/attempt"
 # The engine's id of the network: one made again under the old name is not what a container was made for.
 NETWORK = "trainlet.dev/network"
 POD = "trainlet.dev/pod"
+CONTAINER = "trainlet.dev/container"
+# A container's name is a DNS label, so none of a manifest is called so.
+SANDBOX = "POD"
+# By which name people ask for the log of a container.
+STEP = "trainlet.dev/step"
 CLAIM = "trainlet.dev/claim"
+# Which GPUs the containers of the pod have, so that a restarted operator gives them to nobody else.
+DEVICES = "trainlet.dev/devices"
 
 # Upstream's, on Job templates, pods and their containers.
 ANCESTOR_STEP = "trainer.kubeflow.org/trainjob-ancestor-step"
@@ -44,3 +52,13 @@ def network_name(job: ObjectKey) -> str:
 def claim_name(job: ObjectKey, claim: str) -> str:
     """Return the engine's name of a claim's volume; `claim` is the claim's name on a cluster."""
     return claim if job.namespace == "default" else f"{job.namespace}.{claim}"
+
+
+def pod_volume_name(job: ObjectKey, pod: str, volume: str) -> str:
+    """Return the engine's name of a volume that lives as long as its pod."""
+    return f"{'' if job.namespace == 'default' else f'{job.namespace}.'}{pod}_{volume}"
+
+
+def add_sub_path(name: str, sub_path: str) -> str:
+    """Return the name of what stands for a path below a volume; no name of a cluster has an underscore."""
+    return f"{name}_{hash_text(sub_path)[:10]}" if sub_path else name

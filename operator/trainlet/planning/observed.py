@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from trainlet.planning import labels
+from trainlet.planning.devices import UNMANAGED, Allotment
+from trainlet.planning.probes import Health
+from trainlet.planning.pull_secrets import Login
 
 
 class ContainerState(StrEnum):
@@ -42,6 +45,16 @@ class ObservedContainer:
     def pod(self) -> str:
         """The pod slot this container belongs to (its name without attempt)."""
         return self.labels.get(labels.POD, "")
+
+    @property
+    def container(self) -> str:
+        """The container's name in its pod."""
+        return self.labels.get(labels.CONTAINER, "")
+
+    @property
+    def is_sandbox(self) -> bool:
+        """Whether it holds what the containers of its pod share; an engine may refuse to remove it before them."""
+        return self.container == labels.SANDBOX
 
     @property
     def restart(self) -> int:
@@ -96,25 +109,50 @@ class ImageState(StrEnum):
 
 
 @dataclass(frozen=True)
+class ImageFacts:
+    """What an image is. `digest` is REPOSITORY@sha256:… where a registry gave it one; what is not known is empty."""
+
+    id: str = ""
+    digest: str = ""
+    os: str = ""
+    architecture: str = ""
+
+    @property
+    def reference(self) -> str:
+        """What a kubelet calls its imageID."""
+        return self.digest or self.id
+
+
+@dataclass(frozen=True)
 class ObservedImage:
-    """One image that the job names. `pulled_at`: our last good pull; `retry_at`: the end of back-off."""
+    """One image that the job names, and the `logins` of the job's secrets that fit it.
+
+    `pulled_at`: our last good pull; `retry_at`: the end of back-off; `moved_at`: when the pull that goes on last got
+    a byte, None where it waits or the engine does not tell; `problem`: why this machine may not be able to run it.
+    """
 
     state: ImageState
     message: str = ""
     pulled_at: datetime | None = None
     retry_at: datetime | None = None
+    moved_at: datetime | None = None
+    facts: ImageFacts | None = None
+    problem: str = ""
+    logins: tuple[Login, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
 class Observed:
     """Everything on the engine that is labelled with one owner uid, and the images it asks for.
 
-    `listening` holds the TCP ports that processes of a container listen on, by the container's id; one whose
-    ports the engine cannot tell is missing.
+    `health` is what probes say of running containers, by the container's id; `starting` names those whose postStart
+    hook still runs. `devices` are its GPUs, as the ledger of all jobs has them.
     """
 
     containers: tuple[ObservedContainer, ...] = ()
     networks: tuple[ObservedNetwork, ...] = ()
     volumes: tuple[ObservedVolume, ...] = ()
-    listening: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    health: Mapping[str, Health] = field(default_factory=dict)
+    starting: frozenset[str] = frozenset()
     images: Mapping[str, ObservedImage] = field(default_factory=dict)
+    devices: Allotment = UNMANAGED

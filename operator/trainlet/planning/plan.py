@@ -6,6 +6,8 @@ holds no decisions. Every action says why it is there.
 
 from dataclasses import dataclass, field
 
+from trainlet.apis.core_v1 import Handler
+from trainlet.planning.pull_secrets import Login
 from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 
 
@@ -39,9 +41,11 @@ class CreateWorkspace(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class PullImage(Action):
-    """Start to fetch an image; a later pass sees how it went."""
+    """Start to fetch an image; a later pass sees how it went. `missing` are pull secrets that hold no logins."""
 
     image: str
+    logins: tuple[Login, ...] = field(default=(), repr=False)
+    missing: tuple[str, ...] = ()
 
     @property
     def target(self) -> str:
@@ -116,14 +120,27 @@ class ContainerAction(Action):
         return self.name
 
 
+@dataclass(frozen=True)
+class Hook:
+    """What is done in a container beside its own work; `address` is the container's, if it has one."""
+
+    handler: Handler
+    address: str | None = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class StartContainer(ContainerAction):
-    """Start a created container."""
+    """Start a created container; the hook is begun after it and not waited for."""
+
+    hook: Hook | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class StopContainer(ContainerAction):
-    """Ask a container to end (SIGTERM) and do not wait."""
+    """Ask a container to end (SIGTERM), after its hook if it has one, and do not wait."""
+
+    hook: Hook | None = None
+    grace_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

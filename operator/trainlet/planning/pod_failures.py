@@ -1,6 +1,8 @@
 """What a pod failure policy says of a failed pod (batch/v1 podFailurePolicy, for pods with restartPolicy Never)."""
 
-from trainlet.apis.batch_v1 import ExitCodes, JobSpec, PodFailureRule
+from dataclasses import dataclass, replace
+
+from trainlet.apis.batch_v1 import JobSpec, PodFailureRule
 from trainlet.planning.records import DISRUPTED, PodRecord, Termination
 from trainlet.planning.slots import Slot
 
@@ -8,23 +10,40 @@ FAIL_JOB, FAIL_INDEX, IGNORE = "FailJob", "FailIndex", "Ignore"
 
 
 def apply_policy(record: PodRecord, slot: Slot) -> PodRecord:
-    """Return the record of a pod that has just failed as the Job's policy takes it: not counted, or given up."""
-    end = record.termination
-    rule = find_rule(slot, end) if end is not None else None
-    if rule is None:
+    """Return the record of a pod that has just failed as the Job's policy takes it: not to be counted, or given up."""
+    found = find_rule(slot, record)
+    if found is None:
         return record
-    action = rule[1].action
-    if action == IGNORE:
-        return record.ignore()
-    return record.give_up() if action == FAIL_INDEX else record
+    if found.rule.action == IGNORE:
+        return replace(record, containers={name: each.ignore() for name, each in record.containers.items()})
+    return replace(record, given_up=True) if found.rule.action == FAIL_INDEX else record
 
 
-def find_rule(slot: Slot, end: Termination) -> tuple[int, PodFailureRule] | None:
-    """Return the first rule that fits a failure, with its place; None for a success or where no policy counts."""
+@dataclass(frozen=True)
+class Match:
+    """The rule that decides about a failed pod, its place in the policy, and the container that it fits."""
+
+    rule: PodFailureRule
+    place: int
+    container: str
+    end: Termination
+
+
+def find_rule(slot: Slot, record: PodRecord) -> Match | None:
+    """Return the first rule that fits a failed pod; None for any other, or where no policy counts."""
     policy = slot.job_spec.pod_failure_policy
-    if policy is None or end.exit_code == 0 or slot.job_spec.template.spec.restart_policy != "Never":
+    if policy is None or not slot.makes_new_pods:
         return None
-    return next(((i, rule) for i, rule in enumerate(policy.rules) if _fits(rule, slot, end)), None)
+    failures = [(name, end) for name, end in record.list_ends() if end.exit_code != 0]
+    return next(
+        (
+            Match(rule, place, name, end)
+            for place, rule in enumerate(policy.rules)
+            for name, end in failures
+            if _fits(rule, name, end)
+        ),
+        None,
+    )
 
 
 def is_index_failed(spec: JobSpec, record: PodRecord) -> bool:
@@ -33,14 +52,10 @@ def is_index_failed(spec: JobSpec, record: PodRecord) -> bool:
     return record.given_up or (limit is not None and record.failures > limit)
 
 
-def _fits(rule: PodFailureRule, slot: Slot, end: Termination) -> bool:
-    if rule.on_exit_codes is not None:
-        return _fits_code(rule.on_exit_codes, slot, end)
+def _fits(rule: PodFailureRule, container: str, end: Termination) -> bool:
+    codes = rule.on_exit_codes
+    if codes is not None:
+        is_named = codes.container_name in (None, container)
+        return is_named and end.counted and (end.exit_code in codes.values) == (codes.operator == "In")
     wanted = {condition.type for condition in rule.on_pod_conditions if condition.status == "True"}
     return end.reason == DISRUPTED and "DisruptionTarget" in wanted
-
-
-def _fits_code(codes: ExitCodes, slot: Slot, end: Termination) -> bool:
-    if codes.container_name not in (None, slot.container.name):
-        return False
-    return (end.exit_code in codes.values) == (codes.operator == "In")

@@ -21,24 +21,28 @@ def build_pod(job: TrainJob, slot: Slot, record: PodRecord, address: str | None)
     metadata: JSON = {
         "name": name,
         "namespace": job.metadata.namespace,
-        "uid": derive_uid(job.metadata.uid, name),
+        "uid": get_pod_uid(job.metadata.uid, name),
         "creationTimestamp": format_micro_time(record.created_at),
         "labels": build_pod_labels(slot, record.restart),
         "annotations": {**build_pod_annotations(slot, record.restart), **write_annotations(record)},
         "ownerReferences": [{**owner, "controller": True, "blockOwnerDeletion": True}],
     }
-    if record.stopping_since is not None:
-        metadata["deletionTimestamp"] = format_micro_time(record.stopping_since)
+    if (ending := record.deleted_at or record.stopping_since) is not None:
+        metadata["deletionTimestamp"] = format_micro_time(ending)
     template = find(slot.replicated_job.model_dump(by_alias=True, exclude_unset=True), "template", "spec", "template")
     spec = {**(find(template, "spec") or {}), "hostname": slot.hostname, "subdomain": slot.subdomain}
-    restarts = 0 if _makes_new_pods(slot) else record.attempt
-    status = write_status(record, slot.container.image, slot.container.name, address, restarts)
+    status = write_status(slot, record, address)
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec, "status": status}
+
+
+def get_pod_uid(job_uid: str, name: str) -> str:
+    """Return the uid of a pod of a job."""
+    return derive_uid(job_uid, name)
 
 
 def get_pod_name(slot: Slot, record: PodRecord) -> str:
     """Return the pod's name. An in-place restart keeps it; with restartPolicy Never each attempt is a new pod."""
-    attempt = record.attempt if _makes_new_pods(slot) else 0
+    attempt = record.attempt if slot.makes_new_pods else record.first_attempt
     digest = hashlib.sha256(f"{slot.jobset.metadata.uid}/{slot.hostname}/{record.restart}/{attempt}".encode()).digest()
     suffix = "".join(_SUFFIX_ALPHABET[byte % len(_SUFFIX_ALPHABET)] for byte in digest[:5])
     return f"{slot.hostname}-{suffix}"
@@ -93,7 +97,3 @@ def build_pod_annotations(slot: Slot, restart: int) -> dict[str, str]:
         **build_jobset_labels(slot.jobset, slot.replicated_job, slot.job_index, restart),
         labels.COMPLETION_INDEX: str(slot.index),
     }
-
-
-def _makes_new_pods(slot: Slot) -> bool:
-    return slot.job_spec.template.spec.restart_policy == "Never"

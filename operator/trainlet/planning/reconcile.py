@@ -5,21 +5,22 @@ what can be done now, and a pass that acted is followed by another; so a step th
 one (containers for their network) simply is not planned yet.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON
+from trainlet.planning import labels
 from trainlet.planning.addresses import get_address
-from trainlet.planning.claims import build_volume, find_claims
-from trainlet.planning.containers import build_network, build_owner_labels, get_workspace
-from trainlet.planning.diff import SlotPlan, View, bring_down, keep_running
+from trainlet.planning.containers import build_network, get_workspace
+from trainlet.planning.diff import SlotPlan, bring_down, end_deleted, keep_running, suspend
 from trainlet.planning.failures import note_failure
 from trainlet.planning.gang import Restart, Verdict, end_conditions, judge_gang, update_conditions
 from trainlet.planning.job_ends import get_deadline
 from trainlet.planning.jobs import BatchJob, JobState, build_job
-from trainlet.planning.observed import Observed
+from trainlet.planning.lifecycle import is_older
+from trainlet.planning.observed import Observed, ObservedContainer
 from trainlet.planning.options import Options
 from trainlet.planning.plan import (
     Action,
@@ -33,11 +34,14 @@ from trainlet.planning.plan import (
     RemoveNetwork,
     RemoveVolume,
 )
-from trainlet.planning.pods import build_pod
+from trainlet.planning.pods import build_pod, get_pod_name
 from trainlet.planning.records import PodRecord
 from trainlet.planning.report import build_report
 from trainlet.planning.scene import Case, Scene, look
 from trainlet.planning.status import build_status, count_jobs, judge_deadline
+from trainlet.planning.views import View
+
+_STARTS_OVER = "all nodes start over"
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Draft:
 
 def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -> Draft:
     """Decide what to do about one TrainJob. Raises ApiError when its JobSet cannot be built."""
-    scene = look(case, observed, now, options)
+    scene = _catch_up(look(case, observed, now, options))
     if scene.is_deleted:
         return _build_draft(scene, _bring_down(scene, remove=True, keep_logs=False, reason="the job was deleted"))
     if scene.is_finished:
@@ -88,10 +92,24 @@ def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -
     if isinstance(outcome, Verdict):
         return _build_draft(scene, _end(scene), verdict=outcome, dues=[now])
     if outcome is not None:
-        scene = replace(scene, gang=scene.gang.restart(outcome, now))
-        jobs = scene.call_roll(scene.records)
+        return _start_over(replace(scene, gang=scene.gang.restart(outcome, now)), outcome)
     dues = [deadline, *map(get_deadline, jobs)]
-    return _build_draft(scene, _drive(scene, jobs), jobs=jobs, restart=outcome, dues=dues)
+    return _build_draft(scene, _drive(scene, jobs), jobs=jobs, dues=dues)
+
+
+def _catch_up(scene: Scene) -> Scene:
+    """Take the JobSet to have started over as often as its pods say: its own document may be lost."""
+    restarts = max((scene.gang.restarts, *(record.restart for record in scene.records.values())))
+    return replace(scene, gang=replace(scene.gang, restarts=restarts))
+
+
+def _start_over(scene: Scene, restart: Restart) -> Draft:
+    """Only bring down what is there: that all starts over is written down before anything of it begins.
+
+    So the pods that failed are remembered where it was not written, and containers tell which restart there was.
+    """
+    plans = _bring_down(scene, remove=True, keep_logs=True, reason=_STARTS_OVER)
+    return _build_draft(scene, plans, jobs=scene.call_roll(scene.records), restart=restart, dues=[scene.now])
 
 
 def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
@@ -108,18 +126,30 @@ def conclude(draft: Draft, failures: Sequence[Failure] = ()) -> Decision:
         status=status,
         report=_build_report(draft, records, status),
         jobset=None if is_over else _build_jobset(draft, jobs),
-        jobs=() if is_over else tuple(build_job(job) for job in jobs if job.record is not None),
+        jobs=() if is_over else tuple(map(build_job, _find_left(draft, jobs))),
         pods=() if is_over else tuple(_build_pods(scene, records)),
         due=draft.due,
         gone=scene.is_deleted and scene.is_bare,
     )
 
 
+def _find_left(draft: Draft, jobs: Sequence[BatchJob]) -> Iterator[BatchJob]:
+    """Yield the Jobs that are there after the pass; JobSet deletes those that have not ended when it ends itself."""
+    is_over = draft.scene.is_finished or draft.verdict is not None
+    return (job for job in jobs if job.record is not None and (job.is_finished or not is_over))
+
+
 def build_teardown(observed: Observed, reason: str) -> Plan:
     """Plan the end of everything that was seen, for an owner that nobody knows any more."""
     if observed.containers:
-        return tuple(RemoveContainer(name=c.name, id=c.id, reason=reason) for c in observed.containers)
+        return _remove_containers(observed.containers, reason)
     return _remove_rest(observed, reason)
+
+
+def _remove_containers(containers: Sequence[ObservedContainer], reason: str) -> Plan:
+    """Plan the end of containers; those that others have joined go in a later pass."""
+    first = [container for container in containers if not container.is_sandbox] or containers
+    return tuple(RemoveContainer(name=c.name, id=c.id, reason=reason) for c in first)
 
 
 def _build_draft(
@@ -168,9 +198,11 @@ def _drive_slot(scene: Scene, job: BatchJob, view: View, record: PodRecord) -> S
     """Plan a slot; None: there is no pod, or none any more. `record` is of its pod in this restart of the JobSet."""
     now = scene.now
     if scene.is_old(view):
-        if view.container is None:
+        if not view.containers:
             return None
-        return bring_down(view, now, remove=True, keep_logs=True, reason="all nodes start over")
+        return bring_down(view, now, remove=True, keep_logs=True, reason=_STARTS_OVER)
+    if record.deleted_at is not None and not record.succeeded:
+        return end_deleted(replace(view, record=record), now)
     if job.state is JobState.ACTIVE:
         view = replace(view, record=record)
         return SlotPlan(record) if scene.network is None else keep_running(view, scene.site, scene.observed, now)
@@ -178,35 +210,57 @@ def _drive_slot(scene: Scene, job: BatchJob, view: View, record: PodRecord) -> S
         return None
     if job.is_finished:
         return bring_down(view, now, remove=False, keep_logs=True, reason="its Job is finished")
-    if job.state is JobState.SUSPENDED and not view.record.succeeded:
-        return bring_down(view, now, remove=True, keep_logs=True, reason="the job is suspended")
-    return SlotPlan(view.record)
+    return suspend(view, now) if job.state is JobState.SUSPENDED else SlotPlan(view.record)
 
 
 def _build_plan(scene: Scene, jobs: Sequence[BatchJob], slot_plans: Mapping[str, SlotPlan]) -> Plan:
     """Put the slots' actions in order: what must be there first, the containers, and the end of the rest last."""
-    actions = [action for plan in slot_plans.values() for action in plan.actions]
-    strays = [
-        RemoveContainer(name=c.name, id=c.id, reason="no node of the job is this container") for c in scene.strays
-    ]
-    return (*_prepare(scene, jobs, actions), *_drop_repeats([*strays, *actions]), *_clear(scene, jobs))
+    plans = list(slot_plans.values())
+    actions = [action for plan in plans for action in plan.actions]
+    strays = _remove_containers(scene.strays, "no node of the job is this container")
+    rest = (*_clear_pods(scene, jobs, slot_plans), *_clear(scene, jobs))
+    return (*_prepare(scene, jobs, plans), *_drop_repeats([*strays, *actions]), *_drop_repeats(rest))
 
 
-def _prepare(scene: Scene, jobs: Sequence[BatchJob], actions: Sequence[Action]) -> Plan:
+def _prepare(scene: Scene, jobs: Sequence[BatchJob], plans: Sequence[SlotPlan]) -> Plan:
     """Plan what containers need before they are made."""
     if scene.network is None and any(job.state is JobState.ACTIVE and job.slots for job in jobs):
         spec = build_network(scene.job, scene.slots, scene.options)
         return (CreateNetwork(spec=spec, reason=f"for {len(scene.slots)} nodes"),)
-    if not any(isinstance(action, CreateContainer) for action in actions):
+    if not any(isinstance(action, CreateContainer) for plan in plans for action in plan.actions):
         return ()
     there = {volume.name for volume in scene.observed.volumes}
-    owner_labels = build_owner_labels(scene.job, scene.options)
-    volumes = [build_volume(scene.job.key, claim, owner_labels) for claim in find_claims(scene.jobset)]
+    volumes = {spec.name: spec for plan in plans for spec in plan.volumes if spec.name not in there}
     path, uid = get_workspace(scene.job, scene.options), scene.job.metadata.uid
     return (
         CreateWorkspace(path=path, owner_uid=uid, reason="nodes mount it"),
-        *(CreateVolume(spec=spec, reason="nodes mount it") for spec in volumes if spec.name not in there),
+        *(CreateVolume(spec=spec, reason="nodes mount it") for spec in volumes.values()),
     )
+
+
+def _clear_pods(scene: Scene, jobs: Sequence[BatchJob], slot_plans: Mapping[str, SlotPlan]) -> Iterator[Action]:
+    """Plan the end of volumes whose pod is gone, and all containers that mounted them with it."""
+    active = {slot.hostname for job in jobs if job.state is JobState.ACTIVE for slot in job.slots}
+    for volume in scene.observed.volumes:
+        view = scene.views.get(volume.labels.get(labels.POD, ""))
+        plan = slot_plans.get(view.slot.hostname) if view is not None else None
+        if view is None or _has_leftovers(view, plan):
+            continue
+        if plan is not None and view.slot.hostname in active:
+            pod = get_pod_name(view.slot, plan.record)
+            if volume.name.startswith(labels.pod_volume_name(scene.job.key, pod, "")):
+                continue
+        elif plan is not None and view.containers:
+            continue
+        yield RemoveVolume(name=volume.name, reason="its pod is gone")
+
+
+def _has_leftovers(view: View, plan: SlotPlan | None) -> bool:
+    """Tell whether a container of an earlier pod stays after this pass."""
+    gone = {action.id for action in plan.actions if isinstance(action, RemoveContainer)} if plan is not None else set()
+    pod = plan.record if plan is not None else view.record
+    stays = ((name, each) for name, each in view.containers.items() if each.id not in gone)
+    return any(plan is None or is_older(container, pod, pod.containers[name]) for name, container in stays)
 
 
 def _clear(scene: Scene, jobs: Sequence[BatchJob]) -> Plan:
@@ -261,7 +315,17 @@ def _build_report(draft: Draft, records: Mapping[str, PodRecord], status: JSON) 
     before = find(scene.case.report, "status") or {}
     nodes = [(slot, records[slot.hostname]) for slot in scene.slots if slot.hostname in records]
     addresses = _find_addresses(scene)
-    report = build_report(scene.job, status, nodes, addresses, scene.gang.restarts, before, scene.now)
+    report = build_report(
+        scene.job,
+        status,
+        nodes,
+        addresses,
+        scene.gang.restarts,
+        before,
+        scene.now,
+        scene.observed.images,
+        scene.observed.devices.shortage,
+    )
     return put(report, ("status", "workspace"), get_workspace(scene.job, scene.options))
 
 

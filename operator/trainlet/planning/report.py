@@ -6,12 +6,15 @@ from enum import StrEnum
 from signal import Signals
 
 from trainlet.apis.trainer import REPORT, REPORT_API_VERSION, TrainJob
-from trainlet.kube.conditions import is_true, set_condition
+from trainlet.kube.conditions import find_condition, is_true, set_condition
 from trainlet.kube.meta import JSON, format_time
+from trainlet.planning.devices import QUEUED, Shortage, build_queue_condition
 from trainlet.planning.diagnosis import diagnose
 from trainlet.planning.jobs import COMPLETE, FAILED
-from trainlet.planning.records import PodRecord, Termination
-from trainlet.planning.slots import Slot
+from trainlet.planning.observed import ObservedImage
+from trainlet.planning.pulls import IMAGES_PULLED, build_pull_condition, find_architecture_problem
+from trainlet.planning.records import ContainerRecord, PodRecord, Termination
+from trainlet.planning.slots import Member, Role, Slot
 
 #: A slot that has a pod, and what is remembered of it.
 Node = tuple[Slot, PodRecord]
@@ -38,21 +41,28 @@ def build_report(
     restarts: int,
     before: JSON,
     now: datetime,
+    images: Mapping[str, ObservedImage],
+    shortage: Shortage | None = None,
 ) -> JSON:
     """Return the report of an accepted job.
 
-    `addresses` are by slot, `restarts` counts those of all nodes together, `before` is the status reported last.
+    `addresses` are by slot, `restarts` counts those of all nodes together, `before` is the status reported last,
+    `shortage` why the job has not all its GPUs.
     """
-    phase = get_phase(job, status, [record for _, record in nodes], restarts)
+    phase = get_phase(job, status, [record for _, record in nodes], restarts, shortage)
     running = sum(record.running for _, record in nodes)
     conditions = before.get("conditions") or []
     message = f"{running} of {len(nodes)} nodes are running"
     conditions = set_condition(conditions, "Running", phase is Phase.RUNNING, str(phase), message, now)
+    if (pulled := build_pull_condition(images, now)) is not None:
+        conditions = set_condition(conditions, IMAGES_PULLED, *pulled, now)
+    if shortage is not None or find_condition(conditions, QUEUED) is not None:
+        conditions = set_condition(conditions, QUEUED, *build_queue_condition(shortage), now)
     body: JSON = {
         "phase": str(phase),
         "conditions": conditions,
         # When all nodes start over their own counts begin anew; what was told once stays told.
-        "restarts": max(int(before.get("restarts") or 0), restarts + sum(record.attempt for _, record in nodes)),
+        "restarts": max(int(before.get("restarts") or 0), restarts + sum(pod.restarts for _, pod in nodes)),
         "nodes": [_describe_node(slot, record, addresses.get(slot.hostname)) for slot, record in nodes],
     }
     # A node that was brought down because all start over has not begun that.
@@ -61,7 +71,7 @@ def build_report(
     if cause is None and phase is Phase.RESTARTING:
         cause = before.get("rootCause")  # the pods that failed are gone, and those after them have not begun
     if cause is not None:
-        body["rootCause"] = cause
+        body["rootCause"] = _name_image(cause, before.get("rootCause") or {}, images)
     return wrap_report(job.metadata.namespace, job.metadata.name, body)
 
 
@@ -75,7 +85,9 @@ def wrap_report(namespace: str, name: str, status: JSON) -> JSON:
     }
 
 
-def get_phase(job: TrainJob, status: JSON, pods: Sequence[PodRecord], restarts: int) -> Phase:
+def get_phase(
+    job: TrainJob, status: JSON, pods: Sequence[PodRecord], restarts: int, shortage: Shortage | None = None
+) -> Phase:
     """Return the phase of an accepted job."""
     conditions = status.get("conditions") or []
     if is_true(conditions, FAILED):
@@ -84,31 +96,40 @@ def get_phase(job: TrainJob, status: JSON, pods: Sequence[PodRecord], restarts: 
         return Phase.COMPLETE
     if job.spec.suspend:
         return Phase.SUSPENDED
-    if any(pod.restart < restarts or (pod.termination and not pod.termination.succeeded) for pod in pods):
+    if any(pod.restart < restarts or any(not end.succeeded for _, end in pod.list_ends()) for pod in pods):
         return Phase.RESTARTING
     if pods and all(pod.running or pod.succeeded for pod in pods):
         return Phase.RUNNING
-    return Phase.RESTARTING if restarts or any(pod.attempt for pod in pods) else Phase.PENDING
+    if shortage is not None and not shortage.is_final:
+        return Phase.QUEUED
+    return Phase.RESTARTING if restarts or any(pod.restarts for pod in pods) else Phase.PENDING
 
 
 def find_root_cause(nodes: Sequence[Node], phase: Phase) -> JSON | None:
     """Return the first node that failed in the latest round of a job that is failed or restarting."""
     if phase not in (Phase.FAILED, Phase.RESTARTING):
         return None
-    failures = [(slot, end) for slot, record in nodes if (end := record.last_failure) is not None]
-    counted = [(slot, end) for slot, end in failures if end.counted] or failures
-    if not counted:
-        return None
-    slot, end = min(counted, key=lambda item: item[1].finished_at)
-    return _describe_cause(slot, end)
+    failures = [(slot, name, end) for slot, pod in nodes for name, end in pod.list_failures()]
+    counted = [failure for failure in failures if failure[2].counted] or failures
+    return _describe_cause(*min(counted, key=lambda failure: failure[2].finished_at)) if counted else None
+
+
+def _name_image(cause: JSON, before: JSON, images: Mapping[str, ObservedImage]) -> JSON:
+    """Say which image is for another processor, if that was it; what was said stays when images are not looked at."""
+    if not images:
+        return before if before.get("finishedAt") == cause.get("finishedAt") else cause
+    problem = find_architecture_problem([cause.get("message", ""), *cause.get("log", ())], images)
+    return {**cause, "remedy": problem} if problem else cause
 
 
 def _has_failed(pod: PodRecord) -> bool:
-    return pod.last_failure is not None and pod.last_failure.counted
+    return any(end.counted for _, end in pod.list_failures())
 
 
-def _describe_cause(slot: Slot, end: Termination) -> JSON:
+def _describe_cause(slot: Slot, container: str, end: Termination) -> JSON:
     cause: JSON = {"node": slot.step, **_describe_end(end)}
+    if container != slot.container.name:
+        cause["container"] = container
     if (signal := find_signal(end.exit_code)) is not None:
         cause["signal"] = signal
     if (remedy := diagnose(end.exit_code, end.reason, end.log)) is not None:
@@ -124,30 +145,46 @@ def find_signal(exit_code: int) -> str | None:
         return None
 
 
-def _describe_node(slot: Slot, record: PodRecord, address: str | None) -> JSON:
-    limit = slot.job_spec.backoff_limit
+def _describe_node(slot: Slot, pod: PodRecord, address: str | None) -> JSON:
+    main = pod.containers[slot.container.name]
     node: JSON = {
         "name": slot.step,
         "rank": slot.index,
         "container": slot.container_name,
-        "state": _get_state(record),
-        "restarts": record.attempt,
-        "failures": f"{record.failures} of {limit}",
+        "restarts": pod.restarts,
+        "failures": f"{pod.failures} of {slot.job_spec.backoff_limit}",
+        **({"address": address} if address is not None else {}),
+        **_describe_container(main),
     }
-    if address is not None:
-        node["address"] = address
-    if record.started_at is not None and record.termination is None:
-        node["startedAt"] = format_time(record.started_at)
-    if record.waiting is not None:
-        node["reason"], node["message"] = record.waiting.reason, record.waiting.message
-    if record.termination is not None:
-        node.update(_describe_end(record.termination))
-    elif record.previous is not None:
-        node["last"] = _describe_end(record.previous)
+    members = [member for member in slot.members if member.role is not Role.SANDBOX]
+    if len(members) > 1:
+        node["containers"] = [_describe_member(member, pod.containers[member.name]) for member in members]
     return node
 
 
-def _get_state(record: PodRecord) -> str:
+def _describe_member(member: Member, record: ContainerRecord) -> JSON:
+    """Return what is told of one container of several; `step` is what its log is asked for by."""
+    names = {"name": member.name, "step": member.step, "container": member.container_name}
+    return {**names, "restarts": record.attempt, **_describe_container(record)}
+
+
+def _describe_container(record: ContainerRecord) -> JSON:
+    described: JSON = {"state": _get_state(record)}
+    if record.running:
+        assert record.started_at is not None
+        described["startedAt"] = format_time(record.started_at)
+        if record.complaint:
+            described["message"] = record.complaint
+    if record.waiting is not None:
+        described["reason"], described["message"] = record.waiting.reason, record.waiting.message
+    if record.termination is not None:
+        described.update(_describe_end(record.termination))
+    elif record.previous is not None:
+        described["last"] = _describe_end(record.previous)
+    return described
+
+
+def _get_state(record: ContainerRecord) -> str:
     if record.termination is not None:
         return "succeeded" if record.succeeded else "terminated"
     if record.stopping_since is not None:

@@ -1,7 +1,7 @@
 """One look at a TrainJob: all that is stored of it and all that is seen of it, brought together slot by slot."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -9,8 +9,10 @@ from trainlet.apis.jobset import JobSet
 from trainlet.apis.trainer import TrainJob
 from trainlet.kube.merge import find, put
 from trainlet.kube.meta import JSON, derive_uid
+from trainlet.planning.addresses import get_address
 from trainlet.planning.containers import Site, get_image
-from trainlet.planning.diff import View
+from trainlet.planning.device_ledger import Request
+from trainlet.planning.devices import Wish
 from trainlet.planning.gang import Gang, Roll, call_roll, read_gang
 from trainlet.planning.jobs import BatchJob, read_jobs
 from trainlet.planning.jobset import build_jobset
@@ -18,17 +20,30 @@ from trainlet.planning.jobset_defaults import default_jobset
 from trainlet.planning.lifecycle import advance
 from trainlet.planning.observed import Observed, ObservedContainer, ObservedNetwork
 from trainlet.planning.options import Options
-from trainlet.planning.readiness import find_probed_port
-from trainlet.planning.records import PodRecord, read_record
-from trainlet.planning.slots import Slot, build_slots
+from trainlet.planning.probes import NEW, Health, Probes, find_probes
+from trainlet.planning.pull_secrets import Login, find_pull_logins
+from trainlet.planning.records import (
+    ContainerRecord,
+    PodRecord,
+    build_record,
+    read_containers,
+    read_record,
+    read_restart,
+)
+from trainlet.planning.resources import build_wishes
+from trainlet.planning.slots import Member, Slot, build_slots
 from trainlet.planning.status import find_finish_time, has_exceeded_deadline, is_finished
+from trainlet.planning.views import View
 
 CONTROLLER = "trainer.kubeflow.org/trainjob-controller"
 
 
 @dataclass(frozen=True)
 class Case:
-    """All that is stored of one TrainJob, as wire objects. `runtime` is the job's snapshot of it."""
+    """All that is stored of one TrainJob, as wire objects. `runtime` is the job's snapshot of it.
+
+    `objects` are the ConfigMaps, Secrets and PersistentVolumeClaims that stand in the directory for its namespace.
+    """
 
     job: JSON
     runtime: JSON
@@ -36,14 +51,35 @@ class Case:
     report: JSON | None = None
     jobset: JSON | None = None
     jobs: tuple[JSON, ...] = ()
+    objects: tuple[JSON, ...] = ()
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A container whose probes are to be asked: `number` is its pod's place in the network.
+
+    `known` is what is written down of the container of this restart and attempt.
+    """
+
+    probes: Probes
+    number: int
+    restart: int = 0
+    attempt: int = 0
+    known: Health = NEW
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What has to be looked at beside the engine's list: images, and the ports of these pods (host names)."""
+    """What has to be looked at beside the engine's list: images, and the probes of containers, by pod and name.
 
-    images: frozenset[str] = frozenset()
-    probed: frozenset[str] = frozenset()
+    Each image comes with the logins that the job's own secrets have for it. `wishes` are the GPUs of the pods that are
+    there and not over, by host name. `has_volumes`: some volume of the engine may be the job's.
+    """
+
+    images: Mapping[str, tuple[Login, ...]] = field(default_factory=dict)
+    probed: Mapping[tuple[str, str], Probed] = field(default_factory=dict)
+    wishes: Mapping[str, tuple[Wish, ...]] = field(default_factory=dict)
+    has_volumes: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,7 +141,8 @@ class Scene:
 
     def build_site(self, network: ObservedNetwork) -> Site:
         """Return where the job's containers go when this is its network."""
-        return Site(self.job, self.slots, network, self.options, self.case.runtime)
+        devices = self.observed.devices
+        return Site(self.job, self.slots, network, self.options, self.case.runtime, self.case.objects, devices)
 
     def call_roll(self, records: Mapping[str, PodRecord]) -> tuple[BatchJob, ...]:
         """Return the Jobs of the JobSet with these records of their slots."""
@@ -121,7 +158,7 @@ class Scene:
 
     def _find_held(self) -> frozenset[str]:
         """Return the Jobs that may not be made yet: their own predecessors, or with BlockingRecreate any, are there."""
-        slots = [view.slot for view in self.views.values() if self.is_old(view) and view.container is not None]
+        slots = [view.slot for view in self.views.values() if self.is_old(view) and view.containers]
         policy = self.jobset.spec.failure_policy
         is_blocking = policy is not None and policy.restart_strategy == "BlockingRecreate"
         return frozenset(slot.job_name for slot in (self.slots if slots and is_blocking else slots))
@@ -132,15 +169,18 @@ def look(case: Case, observed: Observed, now: datetime, options: Options) -> Sce
     job = TrainJob.of(case.job)
     jobset_wire = build_jobset(job, case.runtime, options.features)
     jobset, gang = build_view(job, jobset_wire), read_gang(case.jobset)
-    slots = build_slots(job.key, jobset)
-    written = {str(find(pod, "spec", "hostname")): read_record(pod) for pod in case.pods}
-    containers = _match(slots, observed.containers)
+    slots = build_slots(job.key, jobset, options.sandbox_image)
+    stored = {str(find(pod, "spec", "hostname")): pod for pod in case.pods}
+    network = find_network(observed)
     views = {}
     for slot in slots:
-        record, container = written.get(slot.hostname), containers.get(slot.hostname)
-        fresh = PodRecord(now, restart=container.restart if container else gang.restarts)
-        views[slot.hostname] = View(slot, record, advance(slot, record or fresh, container, observed, now), container)
-    kept = {c.id for c in containers.values()}
+        pod, containers = stored.get(slot.hostname), _match(slot, observed.containers)
+        written = read_record(slot, pod) if pod is not None else None
+        newest = max((container.restart for container in containers.values()), default=gang.restarts)
+        record = advance(slot, written or build_record(slot, now, newest), containers, observed, now)
+        address = get_address(network, slot.number) if network is not None else None
+        views[slot.hostname] = View(slot, written, record, containers, address)
+    kept = {container.id for view in views.values() for container in view.containers.values()}
     return Scene(
         case=case,
         job=job,
@@ -149,7 +189,7 @@ def look(case: Case, observed: Observed, now: datetime, options: Options) -> Sce
         gang=gang,
         slots=slots,
         views=views,
-        network=min(observed.networks, key=lambda n: n.id, default=None),
+        network=network,
         strays=tuple(c for c in observed.containers if c.id not in kept),
         observed=observed,
         now=now,
@@ -168,21 +208,70 @@ def survey(case: Case, options: Options) -> Needs:
     job = TrainJob.of(case.job)
     if is_finished(job.status) or job.metadata.deletion_timestamp is not None:
         return Needs()
-    slots = build_slots(job.key, build_view(job, build_jobset(job, case.runtime)))
+    slots = build_slots(job.key, build_view(job, build_jobset(job, case.runtime)), options.sandbox_image)
+    members = [(slot, member) for slot in slots for member in slot.members]
     return Needs(
-        images=frozenset(get_image(slot, options) for slot in slots),
-        probed=frozenset(slot.hostname for slot in slots if find_probed_port(slot.container) is not None),
+        images=_find_images(case, members, options),
+        probed={(slot.hostname, member.name): found for slot, member, found in _find_probed(case, members)},
+        wishes={} if job.spec.suspend else _find_wishes(case, slots),
+        has_volumes=any(member.container.volume_mounts for _, member in members),
     )
 
 
+def find_network(observed: Observed) -> ObservedNetwork | None:
+    """Return the job's network; should there be two, always the same."""
+    return min(observed.networks, key=lambda network: network.id, default=None)
+
+
+def _find_probed(case: Case, members: Iterable[tuple[Slot, Member]]) -> Iterator[tuple[Slot, Member, Probed]]:
+    """Yield the containers that have probes; one that is to end is not asked any more."""
+    pods = {str(find(pod, "spec", "hostname")): pod for pod in case.pods}
+    for slot, member in members:
+        probes, pod = find_probes(member.container), pods.get(slot.hostname)
+        record = read_containers(pod).get(member.name, ContainerRecord()) if pod is not None else ContainerRecord()
+        if probes is not None and record.stopping_since is None:
+            restart, known = read_restart(pod or {}), Health(record.started, record.ready)
+            yield slot, member, Probed(probes, slot.number, restart, record.attempt, known)
+
+
+def build_request(case: Case, needs: Needs) -> Request:
+    """Return the GPUs that a job wants now."""
+    metadata = TrainJob.of(case.job).metadata
+    since = str(find(case.job, "metadata", "creationTimestamp"))
+    return Request(TrainJob.of(case.job).key, metadata.uid, since, needs.wishes)
+
+
+def _find_wishes(case: Case, slots: Iterable[Slot]) -> dict[str, tuple[Wish, ...]]:
+    pods = {str(find(pod, "spec", "hostname")): pod for pod in case.pods}
+    wishes: dict[str, tuple[Wish, ...]] = {}
+    for slot in slots:
+        record = read_record(slot, pods[slot.hostname]) if slot.hostname in pods else None
+        wanted = build_wishes(slot.job_spec.template.spec)
+        if wanted and record is not None and not (record.succeeded or record.given_up):
+            wishes[slot.hostname] = wanted
+    return wishes
+
+
+def _find_images(case: Case, members: Iterable[tuple[Slot, Member]], options: Options) -> dict[str, tuple[Login, ...]]:
+    """Return the logins for each image; pods of one job that share an image share them."""
+    images: dict[str, tuple[Login, ...]] = {}
+    for slot, member in members:
+        image = get_image(slot, member, options)
+        logins = find_pull_logins(slot.job_spec.template.spec, case.objects, image)
+        images[image] = tuple(dict.fromkeys((*images.get(image, ()), *logins)))
+    return images
+
+
 def find_untold_ends(case: Case, observed: Observed) -> list[ObservedContainer]:
-    """Return the containers whose end is not written down yet."""
+    """Return the containers whose end is not written down yet, and was not asked for."""
     told = {
-        (str(find(pod, "spec", "hostname")), record.restart, record.attempt)
+        (str(find(pod, "spec", "hostname")), name, read_restart(pod), record.attempt)
         for pod in case.pods
-        if (record := read_record(pod)).termination is not None
+        for name, record in read_containers(pod).items()
+        if record.termination is not None or (record.stopping_since is not None and not record.unhealthy)
     }
-    return [c for c in observed.containers if c.exit_code is not None and (c.pod, c.restart, c.attempt) not in told]
+    ended = [container for container in observed.containers if container.exit_code is not None]
+    return [c for c in ended if (c.pod, c.container, c.restart, c.attempt) not in told]
 
 
 def build_view(job: TrainJob, jobset: JSON) -> JobSet:
@@ -190,8 +279,9 @@ def build_view(job: TrainJob, jobset: JSON) -> JobSet:
     return JobSet.of(put(default_jobset(jobset), ("metadata", "uid"), derive_uid(job.metadata.uid, "JobSet")))
 
 
-def _match(slots: Sequence[Slot], containers: Iterable[ObservedContainer]) -> dict[str, ObservedContainer]:
-    """Return the container of each slot: the one of its latest attempt."""
-    names = {slot.hostname for slot in slots}
-    mine = sorted((c for c in containers if c.pod in names), key=lambda c: (c.restart, c.attempt, c.id))
-    return {c.pod: c for c in mine}
+def _match(slot: Slot, containers: Iterable[ObservedContainer]) -> dict[str, ObservedContainer]:
+    """Return the containers of a slot's pod by name: of each the one of its latest attempt."""
+    names = {member.name for member in slot.members}
+    mine = ((c.container or slot.container.name, c) for c in containers if c.pod == slot.hostname)
+    ordered = sorted(mine, key=lambda pair: (pair[1].restart, pair[1].attempt, pair[1].id))
+    return {name: container for name, container in ordered if name in names}

@@ -3,7 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
@@ -60,28 +61,57 @@ class File:
 
 
 @dataclass(frozen=True)
+class Ulimit:
+    """A limit of the kernel's for every process of a container (setrlimit); -1 is unlimited."""
+
+    name: str
+    soft: int
+    hard: int
+
+
+@dataclass(frozen=True)
 class Limits:
     """Engine limits of one container; None means the engine's default.
 
-    `cpus` is a number of cores, sizes are bytes, `gpus` a count of the resource named `gpu_resource`.
+    `cpus` is a number of cores, `cpu_shares` a weight beside other containers (1024 a core), sizes are bytes, `pids`
+    counts processes and threads. `memory_reservation_bytes` is what is left to it when memory gets scarce. `gpus` is a
+    count of the resource named `gpu_resource`, `devices` which of them by name; None where only the engine knows them.
     """
 
     cpus: float | None = None
+    cpu_shares: int | None = None
     memory_bytes: int | None = None
+    memory_reservation_bytes: int | None = None
     shm_bytes: int | None = None
+    pids: int | None = None
+    ulimits: tuple[Ulimit, ...] = ()
     gpus: int = 0
     gpu_resource: str = ""
+    devices: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Privileges:
-    """What processes may do other than by an engine's default; capabilities are named without `CAP_`."""
+    """What processes may do other than by an engine's default; capabilities are named without `CAP_`.
+
+    `unconfined`: no system call is filtered.
+    """
 
     privileged: bool = False
     no_new_privileges: bool = False
     read_only_root: bool = False
+    unconfined: bool = False
     added: tuple[str, ...] = ()
     dropped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Dns:
+    """Name servers, search domains and resolver options (`ndots:2`) beside the engine's own."""
+
+    servers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +119,14 @@ class ContainerSpec:
     """One container. `command` and `args` mean what they mean in a pod: ENTRYPOINT and CMD; None keeps the image's.
 
     `groups` are its processes' beside the user's own. `address` is fixed before anything runs; `hosts` are further
-    (address, names) lines for /etc/hosts; `network` is a network's name, empty for the engine's default one.
+    (address, names) lines for /etc/hosts; `network` is a network's name, empty for the engine's default one; `runtime`
+    the engine's name of what runs it, empty for its usual one.
+
+    `joins` is the name of a container, one that `is_joined`, whose network, names and shared memory it uses, in the
+    place of what `network` and all that belongs to it say; with `joins_processes` it sees its processes too.
+
+    `owner_ids` are the user and group inside that a rootless engine is to make its own user's outside: what they write
+    into directories of the host belongs to that user then.
     """
 
     name: str
@@ -105,6 +142,7 @@ class ContainerSpec:
     limits: Limits = Limits()
     privileges: Privileges = Privileges()
     user: str | None = None
+    owner_ids: tuple[int, int] | None = None
     groups: tuple[int, ...] = ()
     working_dir: str | None = None
     hostname: str = ""
@@ -112,18 +150,31 @@ class ContainerSpec:
     address: str | None = None
     aliases: tuple[str, ...] = ()
     hosts: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    dns: Dns = Dns()
+    runtime: str = ""
+    is_joined: bool = False
+    joins: str = ""
+    joins_processes: bool = False
     stop_timeout_seconds: int = 30
 
-    def with_hash(self) -> "ContainerSpec":
-        """Add the label that says what this spec holds, so that drift is one comparison."""
-        text = json.dumps(self.to_json(), sort_keys=True)
+    def with_hash(self, told: "ContainerSpec | None" = None) -> "ContainerSpec":
+        """Add the label that says what this spec holds, so that drift is one comparison.
+
+        `told` is the same spec without what is secret, of which not even a digest may be seen.
+        """
+        text = json.dumps(vars(told or self), default=_write_plainly, sort_keys=True)
         digest = hashlib.sha256(text.encode()).hexdigest()[:16]
         return replace(self, labels={**self.labels, labels.SPEC_HASH: digest})
 
     def to_json(self) -> JSON:
         """Return the spec as plain values, with a digest in the place of every file's content."""
-        files = [{**asdict(file), "content": f"sha256:{file.digest}"} for file in self.files]
-        return {**asdict(self), "files": files}
+        return dict(json.loads(json.dumps(vars(self), default=_write_plainly)))
+
+
+def _write_plainly(part: Any) -> JSON:
+    """Return a part of a spec as JSON has it, with a digest in the place of a file's content."""
+    plain = vars(part)
+    return {**plain, "content": f"sha256:{part.digest}"} if isinstance(part, File) else plain
 
 
 @dataclass(frozen=True)
@@ -142,7 +193,9 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class VolumeSpec:
-    """One named volume of the engine."""
+    """One named volume of the engine; with `in_memory` it is a file system in memory, of this size at most."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
+    in_memory: bool = False
+    size_bytes: int | None = None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from h11 import Request
 from uvicorn import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
@@ -15,6 +16,7 @@ class Bounds:
 
     `read_seconds` for the handshake, and for a request from its first byte to its last; `write_seconds` for its
     answer; `idle_seconds` from then to the next request. After `renewal_seconds` the certificate is looked at again.
+    With `streams` an answer may take any time; `write_seconds` is then how long a client may take nothing of it.
     """
 
     connections: int = 256
@@ -22,6 +24,7 @@ class Bounds:
     write_seconds: float = 10.0
     idle_seconds: float = 120.0
     renewal_seconds: float = 6 * 3600.0
+    streams: bool = False
 
 
 DEFAULT_BOUNDS = Bounds()
@@ -31,10 +34,11 @@ class Connection(H11Protocol):
     """uvicorn's protocol under a timer that always runs. `on_answer` is called after every request."""
 
     def __init__(self, config: Config, state: ServerState, bounds: Bounds, on_answer: Callable[[], None]) -> None:
-        super().__init__(config, state, {})
+        super().__init__(config, state, {"connection": self})
         self._bounds, self._on_answer = bounds, on_answer
         self._timer: asyncio.TimerHandle | None = None
         self._is_idle, self._is_answering = False, False
+        self.is_trusted = False  # an application says so: it is then the last to go if there are too many
         self.ended = asyncio.Event()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -60,19 +64,48 @@ class Connection(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop waiting."""
         super().connection_lost(exc)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_waiting()
         self.ended.set()
 
+    def handle_websocket_upgrade(self, event: Request) -> None:
+        """Leave the connection to what speaks WebSocket, and still see its end."""
+        self._stop_waiting()
+        super().handle_websocket_upgrade(event)
+        successor = self.transport.get_protocol()
+        lose = successor.connection_lost
+
+        def connection_lost(exc: Exception | None) -> None:
+            lose(exc)
+            self.ended.set()
+
+        successor.connection_lost = connection_lost  # type: ignore[method-assign]
+
+    def pause_writing(self) -> None:
+        """Wait for a client that does not take what it is sent."""
+        super().pause_writing()
+        if self._bounds.streams:
+            self._is_answering = True
+            self._wait(self._bounds.write_seconds)
+
+    def resume_writing(self) -> None:
+        """Stop waiting for the client."""
+        super().resume_writing()
+        if self._bounds.streams:
+            self._stop_waiting()
+
     def _wait(self, seconds: float) -> None:
+        self._stop_waiting()
+        self._timer = self.loop.call_later(seconds, self._expire)
+
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = self.loop.call_later(seconds, self._expire)
 
     def _expire(self) -> None:
         if self._is_read() and not self._is_answering:
             self._is_answering = True
-            self._wait(self._bounds.write_seconds)
+            if not self._bounds.streams:
+                self._wait(self._bounds.write_seconds)
         else:
             self.transport.abort()
 

@@ -1,14 +1,15 @@
-"""The certificates that the status server shows: made by an authority of our own, kept on disk, renewed in time.
+"""The certificates that our servers show: made by an authority of our own, kept on disk, renewed in time.
 
 The authority outlives the server's certificate many times over: a container that runs for months has got the
 authority's once, as a file, and goes on to trust what it signs.
 """
 
+import secrets
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -17,19 +18,31 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from trainlet.documents.secret import build_private_error, lock_private
+from trainlet.documents.secret import build_private_error, load_private, lock_private
 from trainlet.documents.write import write_atomic
+from trainlet.kube.errors import TrainletError
 
 #: The name that upstream's service has in a cluster (kubeflow/trainer manifests/base/manager); jobs know no other.
 SERVICE = "kubeflow-trainer-controller-manager.kubeflow-system.svc"
-DNS_NAMES = (SERVICE, f"{SERVICE}.cluster.local", "localhost")
-ADDRESSES = (IPv4Address("127.0.0.1"),)
+_AUTHORITY, _TOKEN = "authority.pem", "token"
 
 _AUTHORITY_LIFE, _SERVER_LIFE = timedelta(days=3650), timedelta(days=365)
 _RENEWED_BEFORE = timedelta(days=30)
 #: For a container in a virtual machine whose clock is behind.
 _SKEW = timedelta(days=1)
+_LEAST_TOKEN = 16
 _CERTIFICATE_START = b"-----BEGIN CERTIFICATE-----"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A server's name, which is also that of its file, and the names and addresses that clients call it by."""
+
+    name: str
+    hosts: tuple[str, ...]
+
+
+STATUS_SERVER = Identity("server", (SERVICE, f"{SERVICE}.cluster.local", "localhost", "127.0.0.1"))
 
 
 @dataclass(frozen=True)
@@ -62,22 +75,35 @@ class _Pair:
         return key.decode() + self.certificate_pem
 
 
-def load_credentials(directory: Path, now: datetime) -> Credentials:
-    """Return the directory's credentials; what is not there, damaged or about to expire is made. Raises TrainletError.
+def load_credentials(directory: Path, now: datetime, identity: Identity = STATUS_SERVER) -> Credentials:
+    """Return a server's credentials; what is not there, damaged or about to expire is made. Raises TrainletError.
 
     Keys are readable for their owner alone. To ask again is to renew when it is time.
     """
-    server_file = directory / "server.pem"
+    server_file, names = directory / f"{identity.name}.pem", _build_names(identity.hosts)
     with lock_private(directory):
         try:
-            authority = _load(directory / "authority.pem", lambda pair: _is_current(pair, now)) or _keep(
-                directory / "authority.pem", _build_authority(now)
+            authority = _load(directory / _AUTHORITY, lambda pair: _is_current(pair, now)) or _keep(
+                directory / _AUTHORITY, _build_authority(now)
             )
-            if _load(server_file, lambda pair: _is_current(pair, now) and _is_server_of(pair, authority)) is None:
-                _keep(server_file, _build_server(authority, now))
+            if _load(server_file, lambda pair: _is_current(pair, now) and _is_server(pair, authority, names)) is None:
+                _keep(server_file, _build_server(authority, now, names))
         except OSError as error:
             raise build_private_error(error, directory) from None
     return Credentials(authority.certificate_pem, server_file)
+
+
+def load_token(directory: Path) -> str:
+    """Return the token of the operator's owner, made when first asked for. Raises TrainletError."""
+    return load_private(directory / _TOKEN, lambda: secrets.token_urlsafe(32), _parse_token)
+
+
+def _parse_token(data: bytes, path: Path) -> str:
+    token = data.decode("latin-1").strip()
+    if len(token) < _LEAST_TOKEN or not (token.isascii() and token.isprintable()) or " " in token:
+        remedy = "remove the file: another is made at the next start"
+        raise TrainletError("the token is damaged or too short", where=str(path), remedy=remedy)
+    return token
 
 
 def build_context(credentials: Credentials) -> ssl.SSLContext:
@@ -116,18 +142,18 @@ def _is_current(pair: _Pair, now: datetime) -> bool:
     return certificate.not_valid_before_utc <= now < certificate.not_valid_after_utc - _RENEWED_BEFORE
 
 
-def _is_server_of(pair: _Pair, authority: _Pair) -> bool:
+def _is_server(pair: _Pair, authority: _Pair, names: list[x509.GeneralName]) -> bool:
     try:
         pair.certificate.verify_directly_issued_by(authority.certificate)
-        names = pair.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        found = pair.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return False
-    return set(names) == set(_build_names())
+    return set(found) == set(names)
 
 
 def _build_authority(now: datetime) -> _Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trainlet status authority")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trainlet authority")])
     builder = (
         _begin(name, name, key, now, _AUTHORITY_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -136,16 +162,16 @@ def _build_authority(now: datetime) -> _Pair:
     return _Pair(key, builder.sign(key, hashes.SHA256()))
 
 
-def _build_server(authority: _Pair, now: datetime) -> _Pair:
+def _build_server(authority: _Pair, now: datetime, names: list[x509.GeneralName]) -> _Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trainlet status server")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "trainlet")])
     issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
     builder = (
         _begin(name, authority.certificate.subject, key, now, _SERVER_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_build_usage(signs_certificates=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName(_build_names()), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(issuer, critical=False)
     )
     return _Pair(key, builder.sign(authority.key, hashes.SHA256()))
@@ -166,8 +192,15 @@ def _begin(
     )
 
 
-def _build_names() -> list[x509.GeneralName]:
-    return [*map(x509.DNSName, DNS_NAMES), *map(x509.IPAddress, ADDRESSES)]
+def _build_names(hosts: tuple[str, ...]) -> list[x509.GeneralName]:
+    return [_build_name(host) for host in dict.fromkeys(hosts)]
+
+
+def _build_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(host))
+    except ValueError:
+        return x509.DNSName(host)
 
 
 def _build_usage(*, signs_certificates: bool) -> x509.KeyUsage:

@@ -1,10 +1,12 @@
 """Answers as an API server gives them: JSON, and a Status object for everything that is refused."""
 
 import logging
+from collections.abc import Callable
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from trainlet.kube.errors import ApiError, TrainletError
 from trainlet.kube.meta import JSON
@@ -15,8 +17,8 @@ log = logging.getLogger(__name__)
 class StatusErrors:
     """Turns what an application raises into an answer; what is our own fault goes to the log and not to the client."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, write: Callable[[ApiError], JSON] | None = None) -> None:
+        self._app, self._write = app, write or build_status
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -33,7 +35,13 @@ class StatusErrors:
         except Exception:
             log.exception("%r: this is a bug of trainlet", scope["path"])
             refusal = build_internal_error()
-        await JSONResponse(build_status(refusal), refusal.code)(scope, receive, send)
+        status = self._write(refusal)
+        seconds = status.get("details", {}).get("retryAfterSeconds")
+        answer = JSONResponse(status, refusal.code, {"retry-after": str(seconds)} if seconds else None)
+        if scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).send_denial_response(answer)
+        else:
+            await answer(scope, receive, send)
 
 
 def build_status(error: ApiError) -> JSON:

@@ -84,12 +84,23 @@ class StatusEndpoint:
             await _find_nothing(scope, receive, send)
         request = Request(scope, receive)
         key = ObjectKey(TRAIN_JOB, request.path_params["namespace"], request.path_params["name"])
-        uid = self._authorize(key, request.headers.get("authorization", ""))
+        await self.serve(request, send, key)
+
+    async def serve(self, request: Request, send: Send, key: ObjectKey, *, is_owner: bool = False) -> None:
+        """Take a report on a job; the operator's owner may speak for any. Raises ApiError."""
+        header = request.headers.get("authorization", "")
+        uid = self._get_uid(key) if is_owner else self._authorize(key, header)
         report = _parse_report(await _read_body(request))
         wire = report.model_dump(by_alias=True, exclude_none=True)
         if report.trainer_status is not None:
             await asyncio.to_thread(self._registry.record_trainer_status, key, uid, wire["trainerStatus"])
-        await JSONResponse(wire)(scope, receive, send)
+        await JSONResponse(wire)(request.scope, request.receive, send)
+
+    def _get_uid(self, key: ObjectKey) -> str:
+        job = self._registry.store.get(key)
+        if job is None:
+            raise ApiError("Train job not found", code=404, reason="NotFound")
+        return str(get_metadata(job)["uid"])
 
     def _authorize(self, key: ObjectKey, header: str) -> str:
         """Return the uid that the caller may speak for. Raises ApiError, also for an earlier job of the name."""

@@ -4,24 +4,23 @@ import asyncio
 import logging
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from functools import partial
 
 from trainlet.kube.errors import TrainletError
 from trainlet.registry import Registry
 from trainlet.server.connections import DEFAULT_BOUNDS, Bounds
 from trainlet.server.credentials import Credentials, build_context
 from trainlet.server.host_address import LISTEN_ADDRESS
-from trainlet.server.listener import Listener
+from trainlet.server.listener import Listener, listen
+from trainlet.server.loop_thread import LoopThread
 from trainlet.server.neighbours import Neighbours
 from trainlet.server.status_api import build_status_app
 
 log = logging.getLogger(__name__)
 
 _WRITERS = 4
-_BACKLOG = 128
 
 
 class StatusServer:
@@ -44,9 +43,7 @@ class StatusServer:
         self._app, self._renew = build_status_app(registry, secret), renew
         self._host, self._port, self._bounds = host, port, bounds
         self._neighbours = Neighbours(networks)
-        self._stopping = asyncio.Event()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._thread: LoopThread | None = None
 
     @property
     def port(self) -> int:
@@ -56,33 +53,26 @@ class StatusServer:
     def start(self) -> None:
         """Listen, and serve in a thread. Raises TrainletError where it cannot."""
         tls = build_context(self._renew())
-        listening = _listen(self._host, self._port)
+        listening = listen((self._host, self._port), "for what jobs report")
         self._port = listening.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        arguments = (self._loop, listening, tls)
-        self._thread = threading.Thread(target=self._run, args=arguments, name="status-server", daemon=True)
+        self._thread = LoopThread("status-server", partial(self._serve, listening, tls))
         self._thread.start()
 
     def stop(self, timeout_seconds: float) -> None:
         """End; reports that are being written are answered first."""
-        if self._thread is not None and self._loop is not None:
-            with suppress(RuntimeError):  # it has ended by itself
-                self._loop.call_soon_threadsafe(self._stopping.set)
-            self._thread.join(timeout_seconds)
+        if self._thread is not None:
+            self._thread.stop(timeout_seconds)
 
-    def _run(self, loop: asyncio.AbstractEventLoop, listening: socket.socket, tls: ssl.SSLContext) -> None:
-        try:
-            with listening, asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(self._serve(listening, tls))
-        except Exception:
-            log.exception("the status server has ended: this is a bug of trainlet")
-
-    async def _serve(self, listening: socket.socket, tls: ssl.SSLContext) -> None:
+    async def _serve(self, listening: socket.socket, tls: ssl.SSLContext, stopping: asyncio.Event) -> None:
         writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="status-writer")
         asyncio.get_running_loop().set_default_executor(writers)
         renewing = asyncio.create_task(self._keep_renewed(tls))
-        await Listener(self._app, listening, tls, self._neighbours, self._bounds).run(self._stopping)
+        with listening:
+            await Listener(self._app, listening, self._bounds, tls, self._admit).run(stopping)
         renewing.cancel()
+
+    def _admit(self, _: socket.socket, address: tuple[str, int]) -> bool:
+        return self._neighbours.include(address[0])
 
     async def _keep_renewed(self, tls: ssl.SSLContext) -> None:
         while True:
@@ -91,19 +81,3 @@ class StatusServer:
                 (await asyncio.to_thread(self._renew)).load_into(tls)
             except (OSError, TrainletError) as error:
                 log.warning("the status server keeps its certificate: %s", error)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listening = socket.socket()
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen(_BACKLOG)
-    except OSError as error:
-        listening.close()
-        what = f"cannot listen for what jobs report: {error.strerror or error}"
-        raise TrainletError(
-            what, where=f"{host}:{port}", remedy="end what listens there, or give another port"
-        ) from None
-    listening.setblocking(False)
-    return listening

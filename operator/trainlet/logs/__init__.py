@@ -1,0 +1,1 @@
+"""A job's logs from where they are: the engine while containers exist, files afterwards."""

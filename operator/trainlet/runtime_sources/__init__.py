@@ -1,0 +1,1 @@
+"""Where runtimes come from beside the watched directory: files, URLs and GitHub, with copies of what was fetched."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API over the registry's objects: what kubectl, the Kubeflow SDK and operators speak."""
