@@ -36,8 +36,8 @@ _EVENTS = {"type": ["container", "network"], "event": ["start", "die", "oom", "d
 # Docker tells of an exit some 50 ms before its list shows it; a reader that is woken at once would see nothing.
 _SETTLE_STEP_SECONDS = 0.02
 _SETTLE_STEPS = 50
-#: Of two mounts it takes either one; so many times in a row the wrong one is chance no more.
-_MOST_ASKS = 20
+#: Of two mounts it takes either one, the right one in an eighth of all asks: the wrong one for so long is no chance.
+_MOST_ASKS = 200
 
 
 class _Client(docker.APIClient):
