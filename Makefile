@@ -67,4 +67,5 @@ $(RUNTIME): pyproject.toml scripts/make_venv.py
 $(DEV): $(RUNTIME) # --group came with pip 25.1
 	$(BIN)/python -m pip install --quiet 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --group dev --group crds --group sdk --group clients
+	$(BIN)/python -m pip install --quiet --upgrade --target .venv/fast --group fast
 	@touch $@

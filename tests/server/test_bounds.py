@@ -87,8 +87,7 @@ def test_to_say_a_little_now_and_then_wins_no_time(desk: Desk, part: str) -> Non
     desk.open(BOUNDS)
     head = f"{HEAD}Authorization: Bearer {desk.build_token()}\r\nContent-Length: 1000\r\n"
     with desk.connect() as connection:
-        if part == "body":
-            connection.sendall(f"{head}\r\n".encode())
+        connection.sendall((f"{head}\r\n" if part == "body" else head).encode())
         gone = threading.Event()
         dripping = threading.Thread(target=drip, args=(connection, "X-Filler: " + "x" * 900, gone))
         dripping.start()

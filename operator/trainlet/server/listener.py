@@ -19,14 +19,13 @@ from uvicorn import Config
 from uvicorn.server import ServerState
 
 from trainlet.kube.errors import TrainletError
-from trainlet.server.connections import Bounds, Connection
+from trainlet.server.connections import MOST_HEAD_BYTES, Bounds, Connection, find_connection_class
 
 log = logging.getLogger(__name__)
 
 _CLOSE_SECONDS = 2.0  # for answers under way when the end has come
 _GOODBYE_SECONDS = 0.5  # for a client to say that it has heard of its connection's end
 _BACKLOG = 128
-_MOST_HEAD_BYTES = 1 << 16  # of a request: the command that kubectl exec runs is in there
 _MESSAGE_BYTES = 1 << 20
 _PAUSE_SECONDS = 1.0  # after an accept that failed: mostly there is no file descriptor left
 
@@ -90,7 +89,7 @@ class Listener:
         websocket: Literal["none", "wsproto"] = "none",
     ) -> None:
         self._listening, self._tls, self._admits, self._bounds = listening, tls, admits, bounds
-        self._config = _build_config(app, bounds, websocket)
+        self._config, self._connect = _build_config(app, bounds, websocket), find_connection_class()
         self._state = ServerState()
         # In the order of their last answer; those that never got one keep the place they came to.
         self._open: dict[socket.socket, Connection] = {}
@@ -121,7 +120,7 @@ class Listener:
                 client.close()
                 continue
             self._make_room()
-            self._open[client] = Connection(self._config, self._state, self._bounds, partial(self._renew, client))
+            self._open[client] = self._connect(self._config, self._state, self._bounds, partial(self._renew, client))
             serving = asyncio.create_task(self._serve(client, self._open[client]))
             self._serving.add(serving)
             serving.add_done_callback(self._serving.discard)
@@ -158,7 +157,7 @@ def _build_config(app: ASGIApp, bounds: Bounds, websocket: Literal["none", "wspr
         app,
         http="h11",
         ws=websocket,
-        h11_max_incomplete_event_size=_MOST_HEAD_BYTES,
+        h11_max_incomplete_event_size=MOST_HEAD_BYTES,
         ws_max_size=_MESSAGE_BYTES,
         ws_ping_timeout=None,  # what is not yet taken of what a client sent keeps its answer back too
         ws_per_message_deflate=False,

@@ -49,9 +49,10 @@ class Gate:
 
     def _check_address(self, headers: Headers) -> None:
         """Refuse what a web page may have made a browser ask: it has an origin, or a name that is not ours."""
-        if "origin" in headers and not _is_own(headers["origin"], headers.get("host", "")):
+        said = ", ".join(headers.getlist("host"))  # two names are none
+        if "origin" in headers and not _is_own(headers["origin"], said):
             raise ApiError("requests of web pages are not served", code=403, reason="Forbidden")
-        host = _parse_host(headers.get("host", ""))
+        host = _parse_host(said)
         if self._hosts and host not in self._hosts:
             what = f"{host!r} is none of the names of this server: give it in --listen"
             raise ApiError(what, code=403, reason="Forbidden")
