@@ -6,6 +6,8 @@ Both speak no TLS, which Docker takes from 127.0.0.0/8, and Podman where its reg
 import hashlib
 import io
 import json
+import os
+import pwd
 import shutil
 import socket
 import tarfile
@@ -20,6 +22,8 @@ from typing import Any
 
 import requests
 
+from engines import EngineKind, get_url
+from trainlet.engine.child import SocketProcess
 from trainlet.planning.pull_secrets import Login
 from waiting import running, wait_for
 
@@ -182,6 +186,31 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         """Say nothing."""
+
+
+@contextmanager
+def open_for_plain_http(kind: EngineKind, directory: Path) -> Iterator[str]:
+    """Give the URL of the engine; of Podman one more service, which reads a registries.conf of its own."""
+    url = get_url(kind)
+    if kind.runtime == "docker":
+        yield url
+        return
+    user = pwd.getpwuid(Path(url.removeprefix("unix://")).stat().st_uid)
+    conf, path = directory / "registries.conf", directory / "podman.sock"
+    conf.write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
+    directory.chmod(0o777)
+    environ = {"PATH": os.environ["PATH"], "HOME": user.pw_dir, "CONTAINERS_REGISTRIES_CONF": str(conf)}
+    command = ["podman", "system", "service", "--time=0", f"unix://{path}"]
+    if user.pw_uid != 0:
+        environ["XDG_RUNTIME_DIR"] = f"/run/user/{user.pw_uid}"
+    if user.pw_uid != os.getuid():
+        command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", *command]
+    service = SocketProcess(command, path, environ)
+    service.wait_ready(20)
+    try:
+        yield f"unix://{path}"
+    finally:
+        service.close()
 
 
 def _digest(blob: bytes) -> str:

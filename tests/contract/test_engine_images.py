@@ -3,9 +3,8 @@
 import base64
 import json
 import os
-import pwd
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,11 +13,10 @@ import docker
 import pytest
 
 from engines import IMAGE, EngineKind, get_url, open_engine
-from registries import LOGIN, PrivateRegistry, build_image, serve_private, serve_slowly
+from registries import LOGIN, PrivateRegistry, build_image, open_for_plain_http, serve_private, serve_slowly
 from trainlet.controller.images import ImageKeeper
 from trainlet.engine import images
 from trainlet.engine.base import Engine, PullFailed
-from trainlet.engine.child import SocketProcess
 from trainlet.engine.registry_login import LoginFiles
 from trainlet.kube.errors import EngineError
 from trainlet.planning.events import Note
@@ -46,35 +44,10 @@ def engine(kind: EngineKind) -> Iterator[Engine]:
     """An engine that takes registries of this machine without TLS."""
     with (
         TemporaryDirectory(prefix="trainlet-") as name,
-        _open_for_plain_http(kind, Path(name)) as url,
+        open_for_plain_http(kind, Path(name)) as url,
         closing(open_engine(kind, Path(name), url)) as engine,
     ):
         yield engine
-
-
-@contextmanager
-def _open_for_plain_http(kind: EngineKind, directory: Path) -> Iterator[str]:
-    """Give the URL of the engine; of Podman one more service, which reads a registries.conf of its own."""
-    url = get_url(kind)
-    if kind.runtime == "docker":
-        yield url
-        return
-    user = pwd.getpwuid(Path(url.removeprefix("unix://")).stat().st_uid)
-    conf, path = directory / "registries.conf", directory / "podman.sock"
-    conf.write_text('[[registry]]\nlocation = "127.0.0.1"\ninsecure = true\n')
-    directory.chmod(0o777)
-    environ = {"PATH": os.environ["PATH"], "HOME": user.pw_dir, "CONTAINERS_REGISTRIES_CONF": str(conf)}
-    command = ["podman", "system", "service", "--time=0", f"unix://{path}"]
-    if user.pw_uid != 0:
-        environ["XDG_RUNTIME_DIR"] = f"/run/user/{user.pw_uid}"
-    if user.pw_uid != os.getuid():
-        command = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--init-groups", *command]
-    service = SocketProcess(command, path, environ)
-    service.wait_ready(20)
-    try:
-        yield f"unix://{path}"
-    finally:
-        service.close()
 
 
 @pytest.fixture

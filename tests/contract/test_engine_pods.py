@@ -1,5 +1,6 @@
 """What containers of one pod share on a real engine: a network, names, memory, and if they like their processes."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -88,6 +89,15 @@ def test_a_volume_in_memory_keeps_what_it_holds_while_the_sandbox_has_it(bench: 
     assert run_in(bench, join(bench, pod, look, "second", volumes=mine)) == ["kept 5"]
 
 
+def test_a_volume_in_memory_belongs_to_its_group(bench: Bench) -> None:
+    volume = VolumeSpec(f"{bench.prefix}-memory", bench.labels(), in_memory=True, group=2000)
+    bench.engine.create_volume(volume)
+    pod = make_sandbox(bench, VolumeMount(volume.name, "/volumes/memory"))
+    look = "import os; its = os.stat('/memory'); print(oct(its.st_mode), its.st_gid)"
+    mine = (VolumeMount(volume.name, "/memory"),)
+    assert run_in(bench, join(bench, pod, look, "looker", volumes=mine)) == ["0o42777 2000"]
+
+
 @pytest.mark.parametrize(("shared", "seen"), [(False, "False"), (True, "True")])
 def test_they_see_each_other_s_processes_only_if_they_share_them(bench: Bench, shared: bool, seen: str) -> None:
     pod = make_sandbox(bench)
@@ -159,3 +169,10 @@ def test_resolvers_are_those_asked_for_too(bench: Bench) -> None:
     [seen] = bench.output(code, network=network.name, dns=dns)
     assert "lab.example" in seen
     assert "ndots:3" in seen
+
+
+def test_containers_that_keep_their_user_s_ids_are_made_many_at_once(bench: Bench) -> None:
+    fields: dict[str, Any] = {"user": "1000", "owner_ids": (1000, 1000)}
+    specs = [bench.spec("import os; print(os.getuid())", name=f"node-{number}", **fields) for number in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda spec: run_in(bench, spec), specs)) == [["1000"]] * len(specs)

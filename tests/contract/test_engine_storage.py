@@ -197,6 +197,26 @@ def test_one_volume_may_be_seen_twice_and_read_only_is_read_only(bench: Bench) -
     assert bench.output(code, volumes=mounts) == ["here", "30"]
 
 
+LOOK_AT_GROUP = """
+import os, stat
+open('/data/made', 'a').write('x')
+for path in ('/data', '/data/made'):
+    print(oct(stat.S_IMODE(os.stat(path).st_mode) & 0o7770), os.stat(path).st_gid)
+"""
+
+
+@pytest.mark.needs("users")
+def test_a_volume_belongs_to_the_group_that_was_named_last(bench: Bench) -> None:
+    volume = make_volume(bench)
+    for number, group in enumerate([2000, 3000]):
+        mine = (replace(volume, group=group),)
+        fields = {"volumes": mine, "user": str(1000 + number), "groups": (group,)}
+        code = LOOK_AT_GROUP.replace("made", f"made-{group}")
+        assert bench.output(code, name=f"of-{group}", **fields) == [f"0o2770 {group}", f"0o640 {group}"]
+    look = "import os; print([os.stat('/data' + name).st_gid for name in ('', '/made-2000')])"
+    assert bench.output(look, name="later", volumes=(volume,)) == ["[3000, 2000]"], "what is there stays as it is"
+
+
 # Memory
 
 

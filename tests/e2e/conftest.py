@@ -30,10 +30,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 FAILED = pytest.StashKey[bool]()
 
 
+@pytest.fixture
+def engine_url() -> str | None:
+    """Where the engine of a world is, if not where it usually is."""
+    return None
+
+
 @pytest.fixture(params=["docker", "podman", "podman-rootless"])
-def world(request: pytest.FixtureRequest) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, engine_url: str | None) -> Iterator[World]:
     """A directory and an engine that nothing of ours is on; what a failed test leaves is kept."""
-    yield from open_world(request, request.param)
+    yield from open_world(request, request.param, engine_url)
 
 
 @pytest.fixture(params=["docker"])
@@ -48,12 +54,12 @@ def process_world(request: pytest.FixtureRequest) -> Iterator[World]:
     yield from open_world(request, request.param)
 
 
-def open_world(request: pytest.FixtureRequest, kind: str) -> Iterator[World]:
+def open_world(request: pytest.FixtureRequest, kind: str, url: str | None = None) -> Iterator[World]:
     """Open a world, and close it whatever happened in it."""
     # Not pytest's tmp_path: a rootless engine's user must be able to enter it.
     directory = Path(tempfile.mkdtemp(prefix="trainlet-e2e-"))
     directory.chmod(0o755)
-    world = World(KINDS[kind], directory)
+    world = World(KINDS[kind], directory, url)
     try:
         yield world
     finally:

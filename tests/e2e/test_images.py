@@ -1,9 +1,10 @@
 """A job's image comes from a registry that wants a login: the job's own, or the user's; what is wrong is said."""
 
 import json
+import tempfile
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import docker
@@ -11,7 +12,8 @@ import pytest
 import yaml
 
 from builders import build_runtime
-from registries import LOGIN, PrivateRegistry, build_image, serve_private
+from engines import KINDS
+from registries import LOGIN, PrivateRegistry, build_image, open_for_plain_http, serve_private
 from trainlet.kube.meta import JSON
 from waiting import wait_for
 from world import World, build_train_job
@@ -30,11 +32,25 @@ def registry(tmp_path: Path) -> Iterator[PrivateRegistry]:
 
 
 @pytest.fixture
-def private_image(registry: PrivateRegistry, docker_world: World) -> Iterator[str]:
+def engine_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Where the engine takes registries of this machine without TLS."""
+    kind = KINDS[request.node.callspec.params["world"]]
+    with tempfile.TemporaryDirectory(prefix="trainlet-") as name, open_for_plain_http(kind, Path(name)) as url:
+        yield url
+
+
+@pytest.fixture
+def private_image(registry: PrivateRegistry, world: World) -> Iterator[str]:
     """An image that is only there, and in the end not on the engine either."""
     name = registry.push("team/train", build_image([PROGRAM.read_bytes()]))
     yield name
-    with docker.APIClient(docker_world.url) as client, suppress(docker.errors.ImageNotFound):
+    remove_image(world, name)
+
+
+def remove_image(world: World, name: str) -> None:
+    """Remove an image; what has no verb of ours Podman knows in Docker's way too."""
+    world.close()
+    with closing(docker.APIClient(world.url)) as client, suppress(docker.errors.ImageNotFound):
         client.remove_image(name, force=True)
 
 
@@ -68,8 +84,8 @@ def find_condition(world: World) -> JSON:
     return next((each for each in conditions if each["type"] == "ImagesPulled"), {})
 
 
-def test_a_job_s_own_login(docker_world: World, registry: PrivateRegistry, private_image: str) -> None:
-    world, wrong = docker_world, "not the word"
+def test_a_job_s_own_login(world: World, registry: PrivateRegistry, private_image: str) -> None:
+    wrong = "not the word"
     pod = {"imagePullSecrets": [{"name": "registry"}]}
     world.drop(build_runtime("private", pod=pod))
     world.drop(build_job(private_image))
@@ -92,20 +108,19 @@ def test_a_job_s_own_login(docker_world: World, registry: PrivateRegistry, priva
 
 
 def test_the_user_s_login(
-    docker_world: World, registry: PrivateRegistry, private_image: str, monkeypatch: pytest.MonkeyPatch
+    world: World, registry: PrivateRegistry, private_image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    directory = docker_world.base / "docker"
+    directory = world.base / "docker"
     directory.mkdir()
     (directory / "config.json").write_text(build_login_file(registry.host, LOGIN.password))
-    monkeypatch.setenv("DOCKER_CONFIG", str(directory))
-    docker_world.drop(build_runtime("private"))
-    docker_world.drop(build_job(private_image))
-    docker_world.start()
-    docker_world.wait_phase("job", "Complete", timeout_seconds=60)
+    monkeypatch.setenv("DOCKER_CONFIG", str(directory))  # where Podman looks too, after its own
+    world.drop(build_runtime("private"))
+    world.drop(build_job(private_image))
+    world.start()
+    world.wait_phase("job", "Complete", timeout_seconds=60)
 
 
-def test_an_image_for_another_processor(docker_world: World, registry: PrivateRegistry) -> None:
-    world = docker_world
+def test_an_image_for_another_processor(world: World, registry: PrivateRegistry) -> None:
     other = "amd64" if world.engine.find_facts().architecture == "arm64" else "arm64"
     name = registry.push("team/foreign", build_image([b"\x7fELF no program of this machine"], other))
     world.engine.pull_image(name, lambda *_: None, LOGIN)
@@ -117,6 +132,4 @@ def test_an_image_for_another_processor(docker_world: World, registry: PrivateRe
         assert f"built for {other}" in report["rootCause"]["remedy"], report
         assert "ImageArchitecture" in world.trainlet("events").stdout
     finally:
-        world.close()
-        with docker.APIClient(world.url) as client:
-            client.remove_image(name, force=True)
+        remove_image(world, name)

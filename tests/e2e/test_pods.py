@@ -83,6 +83,7 @@ def test_containers_of_a_pod_see_what_their_template_says(world: World) -> None:
     assert seen["memory"]["f_blocks"] * seen["memory"]["f_frsize"] == 16 << 20
     assert (seen["hostname"], seen["address"], seen["alias"]) == ("pods-node-0-0", address, "10.99.0.1")
     assert 2000 in seen["groups"]
+    assert set(seen["volumes"].values()) == {2000}, seen["volumes"]
     lines = world.log_of("pods", "node-0.other").splitlines()
     assert [line.partition(" ")[2] for line in lines] == ["hello in a volume", "hello in shared memory"]
 

@@ -124,6 +124,16 @@ POD_ROWS: dict[str, tuple[JSON, JSON, dict[str, Stance]]] = {
         MOUNT,
         {"securityContext.fsGroup": H, "volumes": H, "containers[0].volumeMounts": H},
     ),
+    "the group of files, on volumes of the pod": (
+        {"securityContext": {"fsGroup": 5}, "volumes": [{"name": "v", "emptyDir": {}}]},
+        MOUNT,
+        {"securityContext.fsGroup": H, "volumes": H, "containers[0].volumeMounts": H},
+    ),
+    "the group of files, on a volume without a source": (
+        {"securityContext": {"fsGroup": 5}, "volumes": [{"name": "v"}]},
+        MOUNT,
+        {"securityContext.fsGroup": H, "volumes": H, "containers[0].volumeMounts": H},
+    ),
     "the group of files, on a claim": (
         {"securityContext": {"fsGroup": 5}, "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]},
         MOUNT,

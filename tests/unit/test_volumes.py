@@ -172,6 +172,14 @@ def test_a_volume_of_the_pod_is_the_engine_s(volume: JSON) -> None:
     assert (spec.labels[labels.OWNER_UID], spec.labels[labels.POD]) == (UID, "mnist-node-0-0")
 
 
+@pytest.mark.parametrize("volume", [{}, {"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "c"}}])
+def test_it_belongs_to_the_pod_s_group(volume: JSON) -> None:
+    [mounted] = store(put(volume, pod={"securityContext": {"fsGroup": 7}})).volumes
+    assert mounted.group == 7
+    [mounted] = store(put(volume)).volumes
+    assert mounted.group is None
+
+
 @pytest.mark.parametrize(("policy", "is_same"), [("OnFailure", True), ("Never", False)])
 def test_it_lives_as_long_as_the_pod(policy: str, is_same: bool) -> None:
     stage = put({"emptyDir": {}}, pod={"restartPolicy": policy})
@@ -217,6 +225,13 @@ MEMORY: JSON = {"emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}}
 def test_memory_of_one_container_is_its_own() -> None:
     stage = put(MEMORY)
     assert (store(stage), stage.volumes()) == (Storage(tmpfs=(Tmpfs("/v", 1 << 20),)), ())
+
+
+def test_memory_of_a_group_is_a_volume_that_is_made_for_it() -> None:
+    stage = put(MEMORY, pod={"securityContext": {"fsGroup": 7}})
+    assert store(stage) == Storage(volumes=(VolumeMount(get_volume(stage), "/v"),))
+    [spec] = stage.volumes()
+    assert (spec.in_memory, spec.size_bytes, spec.group) == (True, 1 << 20, 7)
 
 
 @pytest.mark.parametrize(("limit", "size"), [({}, None), ({"sizeLimit": "0"}, None), ({"sizeLimit": "1k"}, 1000)])

@@ -21,9 +21,9 @@ from trainlet.kube.meta import JSON
 _NOT_CARRIED_OUT = refused("leave it out: it is not carried out here, and nothing may seem safer than it is")
 _NO_USER = refused("say with runAsUser who it is, not 0: the image is not asked")
 _NO_GROUP = no_effect("say with runAsUser whose group it is: the image is not asked")
-_FS_GROUP = emulated("files of ConfigMaps and Secrets belong to the group; volumes and directories keep their owner")
-#: Sources whose files are made with the group of the pod, and the one that a kubelet leaves as it is, too.
-_RIGHT_SOURCES = frozenset({"configMap", "secret", "projected", "hostPath"})
+_FS_GROUP = emulated("a claim belongs to the group from then on; files that are in it keep theirs")
+#: What is the group's here as well, and the one source that a kubelet leaves as it is, too.
+_RIGHT_SOURCES = frozenset({"configMap", "secret", "projected", "downwardAPI", "emptyDir", "ephemeral", "hostPath"})
 
 
 def _get_user(container: JSON, pod: JSON) -> Any:
@@ -56,7 +56,8 @@ def _judge_group(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the sha
 
 def _judge_fs_group(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the shape of a judge
     pod = place.owners[-2]
-    names = {volume.get("name") for volume in pod.get("volumes") or [] if volume.keys() & _RIGHT_SOURCES}
+    volumes = pod.get("volumes") or []
+    names = {each.get("name") for each in volumes if each.keys() & _RIGHT_SOURCES or each.keys() == {"name"}}
     mounted = {mount.get("name") for c in _list_containers(pod) for mount in c.get("volumeMounts") or []}
     # What is mounted and not a volume of the pod is a claim of the JobSet.
     return HONOURED if mounted <= names else _FS_GROUP

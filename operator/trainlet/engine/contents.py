@@ -16,7 +16,6 @@ from trainlet.kube.errors import EngineError
 from trainlet.planning.specs import ContainerSpec, File, Mount, VolumeMount
 
 ROOT = "/"
-_EVERYBODY = 0o777
 #: A tar ends with two empty blocks.
 _END_BYTES = 2 * tarfile.BLOCKSIZE
 
@@ -27,6 +26,14 @@ class Layout:
 
     covers: tuple[str, ...] = ()
     files: Mapping[str, tuple[File, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Access:
+    """What a mounted directory is to become: root's and this group's, with these bits."""
+
+    mode: int
+    group: int = 0
 
 
 @dataclass(frozen=True)
@@ -90,18 +97,20 @@ def _choose(file: File, places: Mapping[str, _Place], into_root: bool) -> _Place
     return _Place(directory, is_cover=True)
 
 
-def build_archives(layout: Layout, opened: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """Yield (directory, tar) for each place; the directories in `opened` become everybody's to write in."""
+def build_archives(layout: Layout, opened: Mapping[str, Access]) -> Iterator[tuple[str, bytes]]:
+    """Yield (directory, tar) for each place, with what a directory itself is to become."""
     for path in sorted({*layout.files, *opened}):
-        yield path, _build_tar(path, layout.files.get(path, ()), is_opened=path in opened)
+        yield path, _build_tar(path, layout.files.get(path, ()), opened.get(path))
 
 
-def _build_tar(directory: str, files: Collection[File], *, is_opened: bool) -> bytes:
+def _build_tar(directory: str, files: Collection[File], access: Access | None) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
-        if is_opened:
+        if access is not None:
             # Not ".": Docker skips that one. An absolute name is relative to where the archive is unpacked.
-            tar.addfile(_build_entry(ROOT, tarfile.DIRTYPE, _EVERYBODY))
+            entry = _build_entry(ROOT, tarfile.DIRTYPE, access.mode)
+            entry.gid = access.group
+            tar.addfile(entry)
         for file in files:
             name = posixpath.relpath(clean(file.path), directory)
             entry = _build_entry(name, tarfile.REGTYPE, file.mode)

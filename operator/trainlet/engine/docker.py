@@ -162,16 +162,16 @@ class DockerEngine(HttpEngine):
 
     def create_volume(self, spec: VolumeSpec) -> None:
         """Make a named volume; Docker gives the one of this name that is there, whosever it is."""
-        self._known_volumes.discard(spec.name)
+        self._known_volumes.pop(spec.name, None)
         with self._asking(f"create volume {spec.name}") as api:
-            options = wire.build_memory_options(spec.size_bytes) if spec.in_memory else None
+            options = wire.build_memory_options(spec) if spec.in_memory else None
             created = api.create_volume(spec.name, driver_opts=options, labels=dict(spec.labels))
         if not is_same_volume(created["Labels"], spec.labels):
             raise explain.build_name_taken(self.name, "volume", spec.name, self.endpoint)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone counts as done."""
-        self._known_volumes.discard(name)
+        self._known_volumes.pop(name, None)
         try:
             with self._asking(f"remove volume {name}") as api:
                 api.remove_volume(name)

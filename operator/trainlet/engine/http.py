@@ -43,8 +43,10 @@ _NEVER_TYPED = "ctrl-^,ctrl-_,ctrl-^,ctrl-_,ctrl-^"
 _GONE_OR_ENDED = (404, 409)
 #: Podman's words, under a 500, for what came too late because the container has just ended.
 ENDED_TEXT = "container state improper"
-#: The bits of a mode that say who may do what, and what they are in a volume as engines make it: root's.
-_PERMISSIONS, _NEW = 0o777, 0o755
+#: The bits of a mode that say who may do what; what they are in a volume as engines make it: root's; what they become.
+_PERMISSIONS, _NEW, _EVERYBODY = 0o777, 0o755, 0o777
+#: What a kubelet adds for a group of a pod's files: its members may write, and what is made in there is theirs too.
+_GROUPS_OWN = 0o2070
 #: What Podman says of an archive is lost in all that it knows of the request.
 _JSON = {"Content-Type": "application/json"}
 _DUMP = re.compile(r" for copier\.request\{.*\}")
@@ -69,8 +71,8 @@ class HttpEngine(ABC):
         self._streams = Streams()
         self._client: Any = None
         self._client_lock = threading.Lock()
-        # Volumes that are not as the engine made them. A change of a set is one step, so it needs no lock.
-        self._known_volumes: set[str] = set()
+        # Volumes that are not as the engine made them, and their groups. A change is one step, so it needs no lock.
+        self._known_volumes: dict[str, int | None] = {}
         # Podman fails over two archives with one file that come to one volume at once.
         self._shared_lock = threading.Lock()
 
@@ -123,7 +125,7 @@ class HttpEngine(ABC):
             self._fill(spec.name, layout, volumes)
 
     def _find_new_volumes(self, spec: ContainerSpec) -> list[VolumeMount]:
-        """Return what may have to be opened to everybody: made for this store, and not yet known to be open.
+        """Return what may have to be opened to its users: made for this store, and not yet known to be open.
 
         Raises EngineError for a volume that is not there: engines would make one that is nobody's.
         """
@@ -133,14 +135,15 @@ class HttpEngine(ABC):
                 remedy = f"a job's own is made again; make any other: `{self.name} volume create {mount.volume}`"
                 raise EngineError(f"there is no volume {mount.volume}", where=self.endpoint, remedy=remedy)
             if not is_made_for(found["Labels"], spec.labels):
-                self._known_volumes.add(mount.volume)
-        return [each for each in spec.volumes if not each.read_only and each.volume not in self._known_volumes]
+                self._known_volumes[mount.volume] = mount.group
+        known = self._known_volumes
+        return [v for v in spec.volumes if not v.read_only and (v.volume not in known or known[v.volume] != v.group)]
 
     def _fill(self, name: str, layout: contents.Layout, volumes: Sequence[VolumeMount]) -> None:
-        """Put all files, and let every user write in new volumes, as in most that a cluster makes."""
+        """Put all files, and open volumes to their users: new ones to all, as a cluster mostly does."""
         try:
-            targets = [contents.clean(each.target) for each in volumes]
-            opened = [path for path in targets if self._stat(name, path).get("mode", 0) & _PERMISSIONS == _NEW]
+            access = {contents.clean(each.target): self._judge_access(name, each) for each in volumes}
+            opened = {path: each for path, each in access.items() if each is not None}
             for path, tar in contents.build_archives(layout, opened):
                 with nullcontext() if path == contents.ROOT else self._shared_lock:
                     self._put_archive(name, path, tar)
@@ -149,7 +152,15 @@ class HttpEngine(ABC):
             with suppress(EngineError):
                 self.remove_container(name)
             raise
-        self._known_volumes.update(each.volume for each in volumes)
+        self._known_volumes.update({each.volume: each.group for each in volumes})
+
+    def _judge_access(self, name: str, mount: VolumeMount) -> contents.Access | None:
+        """Return how a volume's directory is to be opened; None: it stays as it is."""
+        found = self._stat(name, contents.clean(mount.target)).get("mode", 0) & _PERMISSIONS
+        mode = _EVERYBODY if found == _NEW else found
+        if mount.group is not None:
+            return contents.Access(mode | _GROUPS_OWN, mount.group)
+        return contents.Access(mode) if mode != found else None
 
     def _stat(self, name: str, path: str) -> JSON:
         """Return what a path in a container is; nothing if it is not there."""

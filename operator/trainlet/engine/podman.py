@@ -9,7 +9,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
 from itertools import islice
@@ -25,6 +25,7 @@ from trainlet.engine.base import EngineEvent, EngineFacts, LogLine, Owner, PullP
 from trainlet.engine.explain import Refused
 from trainlet.engine.http import ENDED_TEXT, POOL_SIZE, PULL_SILENCE_SECONDS, HttpEngine
 from trainlet.engine.owners import has_owner, is_ours, is_same_volume, read_owners
+from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, ImageFacts, Observed, ObservedContainer
@@ -34,6 +35,8 @@ from trainlet.planning.specs import ContainerSpec, NetworkSpec, VolumeSpec
 _LOG = logging.getLogger(__name__)
 
 _KILLED = 137
+#: What is said of every start of a container whose ids Podman has mapped wrongly.
+_IDS_LOST = "can't get final child's PID"
 # A filter on a label's key alone finds nothing, so foreign containers are sorted out here.
 _EVENTS = {"type": ["container"], "event": ["start", "died", "remove", "oom"]}
 
@@ -70,6 +73,8 @@ class PodmanEngine(HttpEngine):
         self._init = _INITS[0]
         self._warned: set[str] = set()
         self._warn_lock = threading.Lock()
+        # Podman 4 asks the system's library for a user's ids in several threads, and gets wrong answers.
+        self._ids_lock = threading.Lock()
 
     def ping(self) -> str:
         """Return the engine's version."""
@@ -176,7 +181,7 @@ class PodmanEngine(HttpEngine):
 
     def create_volume(self, spec: VolumeSpec) -> None:
         """Make a named volume."""
-        self._known_volumes.discard(spec.name)
+        self._known_volumes.pop(spec.name, None)
         body = podman_wire.build_volume(spec)
         try:
             self._ask("POST", "volumes/create", f"create volume {spec.name}", body=body)
@@ -189,7 +194,7 @@ class PodmanEngine(HttpEngine):
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume; one that is gone counts as done."""
-        self._known_volumes.discard(name)
+        self._known_volumes.pop(name, None)
         with _gone_is_done():
             self._ask("DELETE", f"volumes/{name}", f"remove volume {name}")
 
@@ -215,7 +220,8 @@ class PodmanEngine(HttpEngine):
         for init in _INITS[_INITS.index(self._init) :]:
             body = podman_wire.build_container(spec, init, self._host, covers)
             try:
-                reply = self._ask("POST", "containers/create", f"create container {spec.name}", body=body)
+                with self._ids_lock if podman_wire.keeps_ids(body) else nullcontext():
+                    reply = self._ask("POST", "containers/create", f"create container {spec.name}", body=body)
             except Refused as refused:
                 if "init binary not found" not in refused.text:
                     raise
@@ -252,6 +258,9 @@ class PodmanEngine(HttpEngine):
         try:
             self._ask("POST", f"containers/{id}/start", f"start container {id[:20]}")
         except Refused as refused:
+            if _IDS_LOST in refused.text:  # it would never start: without it the next try makes it anew
+                with suppress(EngineError):
+                    self.remove_container(id)
             raise explain.build_start_error(refused) from refused
 
     def _signal(self, id: str, signal: str) -> None:

@@ -27,6 +27,8 @@ _CPU_PERIOD_MICROSECONDS = 100_000
 _NVIDIA = "nvidia.com/gpu"
 # Not filled with what the image has in the same place.
 _EMPTY = ["nocopy"]
+#: How Podman maps ids so that one of them is its own user's.
+_KEEP_ID = "keep-id"
 # Without, the first container that mounts a volume gives it to its own user, with the image's permissions.
 _ROOTS_OWN = {"o": "uid=0,gid=0"}
 
@@ -106,7 +108,12 @@ def build_container(spec: ContainerSpec, init: Mapping[str, Any], host: Host, co
 
 
 def _keep_owner(uid: int, gid: int) -> JSON:
-    return {"nsmode": "keep-id", "value": f"uid={uid},gid={gid}"}
+    return {"nsmode": _KEEP_ID, "value": f"uid={uid},gid={gid}"}
+
+
+def keeps_ids(body: JSON) -> bool:
+    """Tell whether a container is to have the ids of its user mapped in a way of its own."""
+    return bool(body.get("userns", {}).get("nsmode") == _KEEP_ID)
 
 
 def _build_bind(mount: Mount) -> JSON:
@@ -203,7 +210,7 @@ def build_network(spec: NetworkSpec) -> JSON:
 
 def build_volume(spec: VolumeSpec) -> JSON:
     """Build the body of a volume create call."""
-    options = build_memory_options(spec.size_bytes) if spec.in_memory else _ROOTS_OWN
+    options = build_memory_options(spec) if spec.in_memory else _ROOTS_OWN
     return {"Name": spec.name, "Labels": dict(spec.labels), "Options": options}
 
 

@@ -20,7 +20,7 @@ from trainlet.engine.base import LogLine, Streams
 from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from trainlet.planning.observed import ObservedVolume
-from trainlet.planning.specs import Tmpfs
+from trainlet.planning.specs import Tmpfs, VolumeSpec
 
 _HEADER_BYTES = 8
 _READ_BYTES = 65536
@@ -172,10 +172,11 @@ def build_tmpfs_options(tmpfs: Tmpfs) -> list[str]:
     return ["rw", "exec", "mode=1777", *size]
 
 
-def build_memory_options(size_bytes: int | None) -> dict[str, str]:
+def build_memory_options(spec: VolumeSpec) -> dict[str, str]:
     """Return the options of a volume in memory; its size is in blocks, as Podman takes `size` for a disk quota."""
-    blocks = [] if size_bytes is None else [f"nr_blocks={-(-size_bytes // _BLOCK_BYTES)}"]
-    return {"type": "tmpfs", "device": "tmpfs", "o": ",".join(["mode=1777", *blocks])}
+    blocks = [] if spec.size_bytes is None else [f"nr_blocks={-(-spec.size_bytes // _BLOCK_BYTES)}"]
+    mode = ["mode=1777"] if spec.group is None else ["mode=2777", f"gid={spec.group}"]
+    return {"type": "tmpfs", "device": "tmpfs", "o": ",".join([*mode, *blocks])}
 
 
 def build_gateway(subnet: str) -> str:

@@ -26,11 +26,15 @@ class Mount:
 
 @dataclass(frozen=True)
 class VolumeMount:
-    """A volume of the engine (its name) seen at `target` in the container."""
+    """A volume of the engine (its name) seen at `target` in the container.
+
+    It is to belong to `group`, which may write to it, as may whatever is made in it; None leaves it as it is.
+    """
 
     volume: str
     target: str
     read_only: bool = False
+    group: int | None = None
 
 
 @dataclass(frozen=True)
@@ -193,9 +197,10 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class VolumeSpec:
-    """One named volume of the engine; with `in_memory` it is a file system in memory, of this size at most."""
+    """One named volume of the engine; with `in_memory` a file system in memory, of this size at most and this group."""
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
     in_memory: bool = False
     size_bytes: int | None = None
+    group: int | None = None

@@ -102,7 +102,9 @@ def _find_spec(pod: Pod, mount: VolumeMount) -> VolumeSpec | None:
         return None
     name = labels.pod_volume_name(slot.owner, get_pod_name(slot, pod.record), volume.name)
     marks = {**pod.owner_labels, labels.POD: slot.hostname}
-    return VolumeSpec(labels.add_sub_path(name, sub_path), marks, _is_memory(volume), _get_size(volume))
+    return VolumeSpec(
+        labels.add_sub_path(name, sub_path), marks, _is_memory(volume), _get_size(volume), _get_group(pod.slot)
+    )
 
 
 def _find_volume(slot: Slot, mount: VolumeMount) -> Volume | Claim | None:
@@ -114,7 +116,8 @@ def _mount(pod: Pod, mount: VolumeMount) -> Iterator[Part]:
     sub_path = _get_sub_path(pod, mount)
     if spec is not None:
         claim = volume.persistent_volume_claim if isinstance(volume, Volume) else None
-        yield EngineMount(spec.name, target, mount.read_only or (claim is not None and claim.read_only))
+        read_only = mount.read_only or (claim is not None and claim.read_only)
+        yield EngineMount(spec.name, target, read_only, None if spec.in_memory else _get_group(pod.slot))
     elif not isinstance(volume, Volume):
         return
     elif (host := volume.host_path) is not None:
@@ -124,6 +127,10 @@ def _mount(pod: Pod, mount: VolumeMount) -> Iterator[Part]:
         yield Tmpfs(target, _get_size(volume))
     else:
         yield from _build_files(pod, target, sub_path, volume)
+
+
+def _get_group(slot: Slot) -> int | None:
+    return slot.job_spec.template.spec.security_context.fs_group
 
 
 def _is_memory(volume: Volume) -> bool:
@@ -136,11 +143,11 @@ def _get_size(volume: Volume) -> int | None:
 
 
 def _is_of_pod(slot: Slot, volume: Volume) -> bool:
-    """Tell whether an engine's volume stands for it: memory is one only where several containers share it."""
+    """Tell whether an engine's volume stands for it: memory is one where several containers or a group share it."""
     is_plain = not volume.model_fields_set - {"name"}
     if volume.empty_dir is None and volume.ephemeral is None and not is_plain:
         return False
-    return slot.has_sandbox or not _is_memory(volume)
+    return slot.has_sandbox or not _is_memory(volume) or _get_group(slot) is not None
 
 
 def _get_sub_path(pod: Pod, mount: VolumeMount) -> str:
@@ -155,7 +162,7 @@ def _get_sub_path(pod: Pod, mount: VolumeMount) -> str:
 
 
 def _build_files(pod: Pod, directory: str, sub_path: str, volume: Volume) -> Iterator[File]:
-    group = pod.slot.job_spec.template.spec.security_context.fs_group
+    group = _get_group(pod.slot)
     try:
         entries = {path: (content, mode) for path, content, mode in _read_sources(pod, _project(volume))}
     except ConfigError as missing:
