@@ -96,6 +96,7 @@ class ScriptedEngine:
         self._containers: dict[str, tuple[ContainerSpec, ObservedContainer]] = {}
         self._networks: dict[str, ObservedNetwork] = {}
         self._volumes: dict[str, ObservedVolume] = {}
+        self.used_bytes: dict[str, int] = {}
         self._ports: dict[str, frozenset[int]] = {}
         self._answers: dict[str, int] = {}
         self._gates: dict[str, threading.Event] = {}
@@ -199,6 +200,9 @@ class ScriptedEngine:
             raise NameTaken(f"volume {spec.name} is there")
 
     @_verb
+    def measure_volume(self, name: str) -> int | None:
+        return self.used_bytes.get(name) if name in self._volumes else None
+
     def remove_volume(self, name: str) -> None:
         users = [c.name for spec, c in self._containers.values() if name in {mount.volume for mount in spec.volumes}]
         if users:

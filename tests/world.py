@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import yaml
@@ -78,6 +78,15 @@ class World:
         """End the operator as a crash would."""
         self._operators[-1].send_signal(signal.SIGKILL)
         self._operators[-1].wait(10)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the operator from doing anything for as long as the block lasts."""
+        self._operators[-1].send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._operators[-1].send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
         """Ask the operator to end and return its exit status."""

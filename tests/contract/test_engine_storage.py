@@ -197,6 +197,19 @@ def test_one_volume_may_be_seen_twice_and_read_only_is_read_only(bench: Bench) -
     assert bench.output(code, volumes=mounts) == ["here", "30"]
 
 
+def test_what_a_volume_s_files_take_is_told(bench: Bench) -> None:
+    volume = make_volume(bench)
+    assert bench.engine.measure_volume(volume.volume) == 0
+    code = "import os; os.makedirs('/data/a'); print(open('/data/a/file', 'wb').write(bytes(3 << 20)))"
+    assert bench.output(code, volumes=(volume,)) == [str(3 * MEBIBYTE)]
+    measured = bench.engine.measure_volume(volume.volume)
+    assert measured is not None
+    assert measured // MEBIBYTE == 3
+    bench.engine.remove_container(bench.spec().name)
+    bench.engine.remove_volume(volume.volume)
+    assert bench.engine.measure_volume(volume.volume) is None
+
+
 LOOK_AT_GROUP = """
 import os, stat
 open('/data/made', 'a').write('x')

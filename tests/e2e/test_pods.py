@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from builders import build_pod_patch
+from builders import build_pod_patch, build_runtime
 from runtimes import PROGRAM, drop_job, put_program
 from trainlet.kube.meta import JSON
 from waiting import wait_for
-from world import World
+from world import World, build_train_job
 
 pytestmark = [pytest.mark.engine, pytest.mark.e2e]
 
@@ -86,6 +86,34 @@ def test_containers_of_a_pod_see_what_their_template_says(world: World) -> None:
     assert set(seen["volumes"].values()) == {2000}, seen["volumes"]
     lines = world.log_of("pods", "node-0.other").splitlines()
     assert [line.partition(" ")[2] for line in lines] == ["hello in a volume", "hello in shared memory"]
+
+
+HOARD = """
+import pathlib, time
+marker = pathlib.Path('/workspace/hoarded')
+print('found', sorted(path.name for path in pathlib.Path('/scratch').iterdir()), flush=True)
+if not marker.exists():
+    marker.touch()
+    pathlib.Path('/scratch/hoard').write_bytes(bytes(8 << 20))
+    time.sleep(600)
+"""
+
+
+def test_a_pod_that_takes_too_much_disk_makes_room_for_one_that_does_not(world: World) -> None:
+    scratch = {"name": "scratch", "emptyDir": {"sizeLimit": "2Mi"}}
+    mount = {"volumeMounts": [{"name": "scratch", "mountPath": "/scratch"}]}
+    pod = {"volumes": [scratch], "restartPolicy": "OnFailure", "terminationGracePeriodSeconds": 1}
+    world.drop(build_runtime("scratch", container=mount, pod=pod))
+    world.workspace("hoarder")
+    world.drop(build_train_job("hoarder", 1, ["python3", "-c", HOARD], runtimeRef={"name": "scratch"}))
+    world.start()
+    report = world.wait_phase("hoarder", "Complete", "Failed", "Rejected")
+    assert report["phase"] == "Complete", world.describe("hoarder")
+    assert [node["failures"] for node in world.nodes("hoarder")] == ["1 of 6"]
+    assert world.log_of("hoarder", "node-0").strip().endswith("found []"), "the volume is another one"
+    events = world.trainlet("events").stdout
+    assert 'Usage of EmptyDir volume "scratch" exceeds the limit "2Mi"' in events
+    assert "Evicted" in events
 
 
 def test_nothing_is_left_of_a_pod_and_no_secret_is_told(world: World) -> None:

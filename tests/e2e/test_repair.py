@@ -95,9 +95,10 @@ def test_a_network_removed_by_hand_comes_back_with_its_nodes(world: World) -> No
     world.start()
     uid = drop_waiting_job(world)
     [network] = world.observe(uid).networks
-    for container in world.running("job"):
-        world.client("network", "disconnect", "-f", network.name, container.name)
-    removed = world.client("network", "rm", *(["-f"] if world.kind.runtime == "podman" else []), network.name)
+    with world.paused():  # else the first node is in the network again before the last has left it
+        for container in world.running("job"):
+            world.client("network", "disconnect", "-f", network.name, container.name)
+        removed = world.client("network", "rm", *(["-f"] if world.kind.runtime == "podman" else []), network.name)
     assert removed.returncode == 0, removed.stderr
     # Podman tells nobody of networks: it is seen by the next look at the job, half a minute later at most.
     wait_for(lambda: {n.id for n in world.observe(uid).networks} not in (set(), {network.id}), "a new network", 60)

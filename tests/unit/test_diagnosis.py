@@ -373,7 +373,7 @@ FRAGMENTS = sorted({word for row in _ROWS for word in row.pattern.replace("\\", 
 
 @given(
     st.integers(-300, 300),
-    st.sampled_from(["Error", "OOMKilled", "Completed", "StartError", "ContainerLost", ""]),
+    st.sampled_from(["Error", "OOMKilled", "Evicted", "Completed", "StartError", "ContainerLost", ""]),
     st.lists(st.one_of(st.text(), st.sampled_from(FRAGMENTS), st.lists(st.sampled_from(FRAGMENTS)).map(" ".join))),
 )
 def test_no_log_breaks_it(exit_code: int, reason: str, log: list[str]) -> None:

@@ -325,6 +325,29 @@ def test_a_node_that_ends_well_when_its_probes_end_it_is_started_again_all_the_s
     assert (world.phase, world.container("node-0").attempt, world.record("node-0").failures) == ("Running", 1, 0)
 
 
+OVER = Health(started=True, alive=False, message='Usage of EmptyDir volume "data" exceeds the limit "1Mi"')
+ON_DISK: JSON = {
+    "container": {"volumeMounts": [{"name": "data", "mountPath": "/data"}]},
+    "pod": {"volumes": [{"name": "data", "emptyDir": {"sizeLimit": "1Mi"}}]},
+}
+
+
+@pytest.mark.parametrize("policy", ["OnFailure", "Never"])
+@pytest.mark.parametrize("code", [143, 0])
+def test_a_pod_that_takes_too_much_disk_has_failed_and_its_volume_goes_with_it(policy: str, code: int) -> None:
+    world = build_running(1, runtime={**ON_DISK, "pod": {**ON_DISK["pod"], "restartPolicy": policy}})
+    [before] = world.observed.volumes
+    world = feel(world, OVER)
+    assert find_stop(world).reason == OVER.message
+    world = world.step().step().exit("node-0", code).settle().after(60).settle()
+    record = world.record("node-0")
+    assert (record.failures, record.deleted_at, record.containers["node"].previous.reason) == (1, None, "Evicted")
+    assert record.containers["node"].previous.exit_code == (code or 137)
+    assert world.container("node-0").state is ContainerState.RUNNING
+    [after] = world.observed.volumes
+    assert after.name != before.name
+
+
 @pytest.mark.parametrize(("seconds", "grace"), [(None, 30), (3, 3)])
 def test_a_probe_may_say_how_long_the_end_may_take(seconds: int | None, grace: int) -> None:
     probe = {**LIVENESS["livenessProbe"], "terminationGracePeriodSeconds": seconds}

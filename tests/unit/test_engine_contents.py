@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainlet.engine.contents import Layout, build_archives, clean, is_within, lay_out
+from trainlet.engine.contents import Access, Layout, build_archives, clean, is_within, lay_out
 from trainlet.kube.errors import EngineError
 from trainlet.planning.specs import ContainerSpec, File, Mount, Tmpfs, VolumeMount
 
@@ -137,20 +137,20 @@ def unpack(tar: bytes) -> list[tuple[str, int, int, int, bytes | None]]:
 
 def test_an_archive_holds_what_was_asked_for_and_opens_what_is_to_be_open() -> None:
     layout = Layout(("/c",), {"/": (File("/a/b", b"x", 0o4750, 1, 2),), "/c": (File("/c/d/e", b"", 0o400),)})
-    archives = dict(build_archives(layout, {"/data", "/c"}))
+    archives = dict(build_archives(layout, {"/data": Access(0o777), "/c": Access(0o2777, 7)}))
     opened = ("", 0o777, 0, 0, None)  # as it is read again; it must be written as an absolute name
     assert archives["/data"].startswith(b"/\0")
     assert {path: unpack(tar) for path, tar in archives.items()} == {
         "/": [("a/b", 0o4750, 1, 2, b"x")],
-        "/c": [opened, ("d/e", 0o400, 0, 0, b"")],
+        "/c": [("", 0o2777, 0, 7, None), ("d/e", 0o400, 0, 0, b"")],
         "/data": [opened],
     }
-    assert list(build_archives(Layout(), ())) == []
+    assert list(build_archives(Layout(), {})) == []
 
 
 @given(st.binary(max_size=2000))
 def test_an_archive_ends_where_its_end_is_marked(content: bytes) -> None:
-    ((_, tar),) = build_archives(Layout(files={"/": (File("/a", content),)}), ())
+    ((_, tar),) = build_archives(Layout(files={"/": (File("/a", content),)}), {})
     blocks = -(-len(content) // 512)
     assert len(tar) == 512 * (1 + blocks + 2)
     assert unpack(tar)[0][4] == content
@@ -158,5 +158,5 @@ def test_an_archive_ends_where_its_end_is_marked(content: bytes) -> None:
 
 def test_a_path_of_any_length_fits() -> None:
     path = "/" + "/".join(["directory-" * 10] * 4)
-    ((_, tar),) = build_archives(Layout(files={"/": (File(path, b"x"),)}), ())
+    ((_, tar),) = build_archives(Layout(files={"/": (File(path, b"x"),)}), {})
     assert unpack(tar) == [(path[1:], 0o644, 0, 0, b"x")]

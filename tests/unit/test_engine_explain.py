@@ -51,7 +51,7 @@ def test_a_start_that_can_never_be(text: str, exit_code: int, remedy: str) -> No
     [
         ("mkdir /var/lib/docker/overlay2/x: no space left on device", "free disk space"),
         ("Address already in use", "still held"),
-        ("IPAM error: requested ip address 10.0.0.2 is already allocated to container ID x", "still held"),
+        ("IPAM error: requested ip address 10.0.0.2 is already allocated to container ID x", "ipam.db"),
         ('invalid mount config for type "bind": bind source path does not exist: /nono', "create the directory"),
         ("statfs /nono: no such file or directory", "create the directory"),
         (

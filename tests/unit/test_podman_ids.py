@@ -14,8 +14,8 @@ LOST = "runc create failed: unable to start container process: can't get final c
 def test_a_container_that_can_never_start_makes_room_for_another(
     text: str, removed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: PodmanEngine, method: str, path: str, doing: str, *_: Any, **__: Any) -> None:
-        raise Refused(doing, status=500, text=text, where=self.endpoint)
+    def refuse(self: PodmanEngine, *asked: str, **_: Any) -> None:
+        raise Refused(asked[-1], status=500, text=text, where=self.endpoint)
 
     seen: list[str] = []
     monkeypatch.setattr(PodmanEngine, "_ask", refuse)

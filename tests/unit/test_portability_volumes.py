@@ -13,10 +13,7 @@ TOKEN = {"path": "token", "audience": "trainer.kubeflow.org/v1alpha1/namespaces/
 VOLUME_ROWS: dict[str, Row] = {
     "a directory of the host": ({"hostPath": {"path": "/data", "type": "Directory"}}, {"volumes": H}),
     "on disk": ({"emptyDir": {}}, {"volumes": H}),
-    "on disk, with a limit": (
-        {"emptyDir": {"sizeLimit": "1Gi"}},
-        {"volumes[0].name": H, "volumes[0].emptyDir.sizeLimit": N},
-    ),
+    "on disk, with a limit": ({"emptyDir": {"sizeLimit": "1Gi"}}, {"volumes": H}),
     "with a limit that is none": (
         {"emptyDir": {"sizeLimit": "-1"}},
         {"volumes[0].name": H, "volumes[0].emptyDir.sizeLimit": R},

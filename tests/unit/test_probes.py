@@ -14,8 +14,11 @@ from trainlet.planning.probes import (
     Answer,
     Health,
     Kind,
+    SizeCheck,
+    SizeLimit,
     Tallies,
     begin,
+    check_size,
     find_probes,
     judge,
     list_asked,
@@ -105,7 +108,7 @@ def test_a_container_that_does_not_start_in_time_is_not_alive(answers: str, star
 
 
 def test_no_other_probe_is_asked_before_the_start() -> None:
-    probes = dict.fromkeys(Kind, probe())
+    probes = dict.fromkeys((STARTUP, LIVENESS, READINESS), probe())
     tallies = begin(probes, NEW)
     assert list_asked(tallies) == {STARTUP}
     assert judge(tallies) == NEW
@@ -117,13 +120,13 @@ def test_no_other_probe_is_asked_before_the_start() -> None:
 
 
 def test_what_has_failed_for_good_is_asked_no_more() -> None:
-    probes = dict.fromkeys(Kind, probe())
+    probes = dict.fromkeys((STARTUP, LIVENESS, READINESS), probe())
     assert list_asked(play("---", probes, STARTUP)) == frozenset()
     assert list_asked(play("---", probes, LIVENESS, play("+", probes, STARTUP))) == {READINESS}
 
 
 def test_what_was_known_before_holds_until_the_probe_knows_better() -> None:
-    probes = dict.fromkeys(Kind, probe())
+    probes = dict.fromkeys((STARTUP, LIVENESS, READINESS), probe())
     known = Health(started=True, ready=True)
     tallies = begin(probes, known)
     assert judge(tallies) == known
@@ -162,7 +165,7 @@ def test_whoever_is_ready_has_started_and_the_dead_do_not_rise(
 
 
 def test_a_container_without_probes_is_not_asked() -> None:
-    assert find_probes(Container.of({"name": "node", "ports": [{"containerPort": 80, "name": "http"}]})) is None
+    assert find_probes(Container.of({"name": "node", "ports": [{"containerPort": 80, "name": "http"}]})) == {}
 
 
 @pytest.mark.parametrize(("port", "expected"), [(81, 81), ("http", 80), ("82", 82), ("ftp", "ftp"), ("", "")])
@@ -194,3 +197,25 @@ def test_a_probe_has_the_defaults_of_a_cluster() -> None:
     assert (found.success_threshold, found.failure_threshold, found.termination_grace_period_seconds) == (1, 3, None)
     assert found.http_get is not None
     assert (found.http_get.scheme, found.http_get.host, found.http_get.path) == ("HTTP", "", "")
+
+
+LIMIT = SizeLimit("data", "pod-x_data", 1 << 20, "1Mi")
+OVER = 'Usage of EmptyDir volume "data" exceeds the limit "1Mi"'
+
+
+@pytest.mark.parametrize(
+    ("used", "answer"), [(0, Answer(True)), (1 << 20, Answer(True)), ((1 << 20) + 1, Answer(False, OVER))]
+)
+def test_a_volume_may_take_what_its_limit_says(used: int, answer: Answer) -> None:
+    assert check_size(LIMIT, used) == answer
+
+
+def test_one_that_takes_too_much_is_the_end_of_a_container_however_well_it_is() -> None:
+    check = SizeCheck((LIMIT,))
+    tallies = begin({Kind.USAGE: check, STARTUP: probe()}, NEW)
+    assert list_asked(tallies) == {Kind.USAGE, STARTUP}, "what has not started takes disk as well"
+    assert list_asked(begin({Kind.USAGE: check}, NEW)) == {Kind.USAGE}
+    assert judge(begin({Kind.USAGE: check}, NEW)) == Health(started=True, ready=True)
+    tallies = {Kind.USAGE: begin({Kind.USAGE: check}, NEW)[Kind.USAGE].count(check_size(LIMIT, 1 << 21), check)}
+    assert judge(tallies) == Health(started=True, ready=True, alive=False, message=OVER)
+    assert list_asked(tallies) == frozenset()

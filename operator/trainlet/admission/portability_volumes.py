@@ -25,7 +25,6 @@ from trainlet.kube.names import is_label, is_subdomain
 from trainlet.planning.policies.status import get_audience
 
 _IN_CONTAINER = emulated("it is memory of the container's own: a restart empties it, as it does not on a cluster")
-_NO_SIZE = no_effect("no engine limits it: it takes what the disk has")
 _NAMED_VOLUME = emulated("it is a volume of the engine with the claim's name, made if there is none, and kept")
 _OF_THE_POD = emulated("it is a volume of the engine that lives as long as the pod")
 _OWN_PATH = emulated("each subPath is a volume of the engine of its own, for all that mount it by this path")
@@ -80,10 +79,10 @@ def _judge_medium(value: Any, place: Place) -> Verdict:
     return _IN_CONTAINER if place.ask(count_containers, -3).total() == 1 else HONOURED
 
 
-def _judge_size_limit(value: Any, place: Place) -> Verdict:
+def _judge_size_limit(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the shape of a judge
     if str(value).startswith("-"):
         return refused("give a size, or leave it out")
-    return HONOURED if place.owners[-1].get("medium") else _NO_SIZE
+    return HONOURED
 
 
 def _judge_claim(value: Any, place: Place) -> Verdict:  # noqa: ARG001 - the shape of a judge

@@ -14,7 +14,7 @@ from trainlet.apis.core_v1 import ExecAction, GrpcAction, Handler, HttpGet, Slee
 from trainlet.controller import http_get
 from trainlet.engine.base import Engine, OutOfReach
 from trainlet.kube.errors import EngineError
-from trainlet.planning.probes import Answer
+from trainlet.planning.probes import Answer, SizeCheck, check_size
 
 #: A longer text says no more to anybody.
 _LONGEST_MESSAGE = 500
@@ -34,8 +34,10 @@ class Handlers:
 
     engine: Engine
 
-    def ask(self, place: Place, handler: Handler, timeout_seconds: float) -> Answer:
+    def ask(self, place: Place, handler: Handler | SizeCheck, timeout_seconds: float) -> Answer:
         """Ask as a probe does. What cannot be asked here counts as well, and the message says so."""
+        if isinstance(handler, SizeCheck):
+            return self._weigh(handler)
         return self._answer(place, handler, timeout_seconds, lambda status: 200 <= status < 400)
 
     def run(self, place: Place, handler: Handler, timeout_seconds: float) -> Answer:
@@ -43,6 +45,15 @@ class Handlers:
         if handler.tcp_socket is not None or handler.grpc is not None:
             return Answer(False, "failed: a hook runs a command, sends a request or sleeps")
         return self._answer(place, handler, timeout_seconds, lambda _: True)
+
+    def _weigh(self, check: SizeCheck) -> Answer:
+        """Ask what volumes take; one that cannot be looked into takes nothing."""
+        try:
+            used = [sum(self.engine.measure_volume(name) or 0 for name in limit.seen) for limit in check.limits]
+        except EngineError as error:
+            return Answer(None, f"got no answer: {error}")
+        answers = map(check_size, check.limits, used)
+        return next((answer for answer in answers if not answer.ok), Answer(True))
 
     def _answer(self, place: Place, handler: Handler, seconds: float, is_good: Callable[[int], bool]) -> Answer:
         try:

@@ -1,12 +1,15 @@
 """What the engine's list does not tell: which containers are to be asked how they are, and last lines of logs."""
 
+from dataclasses import replace
+
 from trainlet.controller.handlers import Place
 from trainlet.controller.prober import Target
 from trainlet.engine.base import Engine
 from trainlet.kube.errors import EngineError
 from trainlet.planning.addresses import get_address
+from trainlet.planning.labels import is_part
 from trainlet.planning.observed import ContainerState, Observed
-from trainlet.planning.probes import NEW
+from trainlet.planning.probes import NEW, Question, SizeCheck
 from trainlet.planning.scene import Needs, find_network
 
 #: How much of a log is kept beside a failure; a line is cut, as some print a whole tensor.
@@ -34,5 +37,16 @@ def find_targets(observed: Observed, needs: Needs) -> dict[str, Target]:
         is_known = (container.restart, container.attempt) == (probed.restart, probed.attempt)
         place = Place(container.id, get_address(network, probed.number) if network is not None else None)
         known = probed.known if is_known else NEW
-        targets[container.id] = Target(place, probed.probes, container.started_at, known)
+        probes = {kind: _look_up(probe, observed) for kind, probe in probed.probes.items()}
+        targets[container.id] = Target(place, probes, container.started_at, known)
     return targets
+
+
+def _look_up(question: Question, observed: Observed) -> Question:
+    """Name the engine's volumes to a question about them."""
+    if not isinstance(question, SizeCheck):
+        return question
+    names = [volume.name for volume in observed.volumes]
+    found = (tuple(name for name in names if is_part(name, limit.prefix)) for limit in question.limits)
+    limits = zip(question.limits, found, strict=True)
+    return replace(question, limits=tuple(replace(limit, seen=seen) for limit, seen in limits))

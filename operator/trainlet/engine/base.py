@@ -229,6 +229,12 @@ class Engine(Protocol):
         Raises EngineError while a container refers to it, be it running or not.
         """
 
+    def measure_volume(self, name: str) -> int | None:
+        """Return how many bytes a volume's files take on disk, those that may be read.
+
+        None where it cannot be told: there is no such volume, it is on another machine, or not ours to look into.
+        """
+
     def find_ports(self, id: str) -> frozenset[int] | None:
         """Return the TCP ports on which processes of the container listen so that its peers can reach them.
 

@@ -68,6 +68,11 @@ _REMEDIES = tuple(
         (r"bind source path does not exist", "create the directory that is mounted, or mount another"),
         (r"(statfs|stat) .*permission denied", "let the engine's user enter the directory that is mounted"),
         (r"statfs .*no such file|stat .*no such file", "create the directory that is mounted, or mount another"),
+        (
+            r"already allocated to container ID",
+            "the address is still held; trying again. If that container is gone, Podman has lost count: let all "
+            "containers end, then remove containers/networks/ipam.db in $XDG_RUNTIME_DIR (in /run if it is root's)",
+        ),
         (r"address already in use|already allocated", "the address is still held; trying again"),
         (r"network .*not found|unable to find network", "its network was removed; it is made again"),
         (

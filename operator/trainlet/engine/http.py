@@ -13,9 +13,10 @@ from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from datetime import datetime
 from functools import cached_property
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any
 
-from trainlet.engine import contents, explain, namespaces, sockets, wire
+from trainlet.engine import contents, disk, explain, namespaces, sockets, wire
 from trainlet.engine.base import EngineFacts, ExecResult, LogLine, OutOfReach, Session, Streams
 from trainlet.engine.explain import Refused
 from trainlet.engine.http_commands import Commands, describe
@@ -179,6 +180,11 @@ class HttpEngine(ABC):
             text = wire.read_message(response)
         if response.status_code >= 400:
             raise Refused(doing, status=response.status_code, text=_DUMP.sub("", text), where=self.endpoint)
+
+    def measure_volume(self, name: str) -> int | None:
+        """Return what a volume's files take, where the engine keeps them on this machine."""
+        found = self._find_volume(name)
+        return disk.measure(Path(found["Mountpoint"])) if found is not None and found.get("Mountpoint") else None
 
     def find_ports(self, id: str) -> frozenset[int] | None:
         """Return the TCP ports that the container's peers can reach; None if it does not run on this machine."""

@@ -19,9 +19,9 @@ from datetime import datetime
 from pathlib import Path
 
 import trainlet
+from trainlet.engine import disk, sockets
 from trainlet.engine import process_files as files
 from trainlet.engine import process_table as table
-from trainlet.engine import sockets
 from trainlet.engine.base import (
     EngineEvent,
     EngineFacts,
@@ -176,6 +176,10 @@ class ProcessEngine:
     def remove_volume(self, name: str) -> None:
         """Remove the directory. Raises EngineError while a node refers to it."""
         self._records.remove_volume(name)
+
+    def measure_volume(self, name: str) -> int | None:
+        """Return what the files in the directory that is the volume take."""
+        return disk.measure(self._records.volume_data(name))
 
     def find_ports(self, id: str) -> frozenset[int] | None:
         """Return the ports on which processes of the node listen, on any address; None where there is no /proc."""

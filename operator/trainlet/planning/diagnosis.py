@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from trainlet.planning.records import CONTAINER_LOST, DISRUPTED
+from trainlet.planning.records import CONTAINER_LOST, DISRUPTED, EVICTED
 
 _LAST_LINES, _LONGEST_LINE, _LONGEST_NAME = 200, 500, 120
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
@@ -20,7 +20,6 @@ _INNOCENT = re.compile(
 )
 #: Ends that are not the program's own.
 _FROM_OUTSIDE = (CONTAINER_LOST, DISRUPTED)
-_OUT_OF_MEMORY = "OOMKilled"
 
 _RESOURCES = "spec.trainer.resourcesPerNode"
 _MORE = f"raise the memory in {_RESOURCES}.limits, or take smaller batches, a smaller model or fewer data loaders"
@@ -209,6 +208,10 @@ _ROWS = (
     ),
     _Row(r"\bSignal 15 \(SIGTERM\)|\bSIGTERM death signal|\bexitcode\s*: -15\b", _ENDED),
 )
+_REASONS = {
+    "OOMKilled": _MEMORY,
+    EVICTED: "raise the sizeLimit of the emptyDir, or keep less in it: /workspace has no limit",
+}
 _CODES = {
     126: "the command cannot be run: make the file executable, or start it by its interpreter",
     127: f"the command {_COMMAND}",
@@ -227,8 +230,8 @@ def diagnose(exit_code: int, reason: str, log: Sequence[str]) -> str | None:
     """
     if exit_code == 0 or reason in _FROM_OUTSIDE:
         return None
-    if reason == _OUT_OF_MEMORY:
-        return _MEMORY
+    if reason in _REASONS:
+        return _REASONS[reason]
     lines = [_COLOURS.sub("", line[:_LONGEST_LINE]) for line in log[-_LAST_LINES:]]
     lines = [line for line in lines if not _INNOCENT.search(line)]
     found = (row.find_remedy(exit_code, lines) for row in _ROWS)

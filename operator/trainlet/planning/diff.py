@@ -12,7 +12,7 @@ from trainlet.planning.plan import (
     CreateContainer,
 )
 from trainlet.planning.pod_failures import is_index_failed
-from trainlet.planning.records import PodRecord
+from trainlet.planning.records import EVICTED, PodRecord
 from trainlet.planning.slots import Role
 from trainlet.planning.specs import VolumeSpec
 from trainlet.planning.steps import Step, create, drive, explain, remove, stop
@@ -71,8 +71,11 @@ def suspend(view: View, now: datetime) -> SlotPlan:
 
 
 def end_deleted(view: View, now: datetime) -> SlotPlan:
-    """Plan the end of a pod that somebody deleted; when nothing of it is left, another is in its place."""
-    plan = bring_down(view, now, remove=True, keep_logs=True, reason="its pod was deleted")
+    """Plan the end of a pod that was deleted or evicted; when nothing of it is left, another is in its place."""
+    ends = (container.termination for container in view.record.containers.values())
+    is_evicted = any(end is not None and end.reason == EVICTED for end in ends)
+    reason = "its pod was evicted" if is_evicted else "its pod was deleted"
+    plan = bring_down(view, now, remove=True, keep_logs=True, reason=reason)
     if plan.actions or plan.due is not None or view.containers:
         return plan
     return SlotPlan(view.record.replace_deleted(now), due=now)

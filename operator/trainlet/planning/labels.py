@@ -62,3 +62,8 @@ def pod_volume_name(job: ObjectKey, pod: str, volume: str) -> str:
 def add_sub_path(name: str, sub_path: str) -> str:
     """Return the name of what stands for a path below a volume; no name of a cluster has an underscore."""
     return f"{name}_{hash_text(sub_path)[:10]}" if sub_path else name
+
+
+def is_part(name: str, volume: str) -> bool:
+    """Tell whether a name is a volume's or that of a path below it."""
+    return name == volume or name.startswith(f"{volume}_")

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from trainlet.planning.options import Options
 from trainlet.planning.pod_failures import apply_policy
-from trainlet.planning.probes import has_probes
+from trainlet.planning.probes import OVER_SIZE, has_probes
 from trainlet.planning.records import (
     CONTAINER_LOST,
     DISRUPTED,
+    EVICTED,
     ContainerRecord,
     PodRecord,
     Termination,
@@ -30,6 +31,7 @@ BACKOFF_RESET_SECONDS = 600.0
 
 #: What a kubelet says of a pod that ran for too long.
 OVER_DEADLINE = "Pod was active on the node longer than the specified deadline"
+_KILLED = 137
 #: What an exit code says by itself. An engine's init reports a command that is not there by 127, with no other word.
 _MEANINGS = {
     126: "the command cannot be executed: check its permissions and the image's architecture",
@@ -112,11 +114,9 @@ def _examine(
     """Take what probes and hooks say of a running container; where nobody has asked yet, it stays as it was."""
     if container.name in observed.starting:
         return replace(record, started=False, ready=False)
-    if not has_probes(member.container):
-        return replace(record, started=True, ready=True)
     health = observed.health.get(container.id)
     if health is None:
-        return record
+        return record if has_probes(member.container) else replace(record, started=True, ready=True)
     unhealthy = record.unhealthy or not health.alive
     complaint = health.message or (record.complaint if unhealthy else "")
     return replace(record, started=health.started, ready=health.ready, complaint=complaint, unhealthy=unhealthy)
@@ -141,6 +141,8 @@ def end_container(slot: Slot, pod: PodRecord, member: Member, end: Termination) 
     if slot.makes_new_pods and (has_pod_failed(slot, pod) or not has_pod_failed(slot, after)):
         return after
     after = apply_policy(after, slot)
+    if end.reason == EVICTED and not slot.makes_new_pods:  # its volumes go with it
+        after = replace(after, deleted_at=end.finished_at)
     return replace(after, failures=after.failures + _counts(slot, after, member))
 
 
@@ -205,12 +207,15 @@ def _lose(record: ContainerRecord, now: datetime) -> Termination:
 
 def _read_end(record: ContainerRecord, container: ObservedContainer, now: datetime) -> Termination:
     exit_code = 128 if container.exit_code is None else container.exit_code
+    is_evicted = record.unhealthy and OVER_SIZE in record.complaint
+    if is_evicted:
+        exit_code = exit_code or _KILLED  # it has not done its work, however well it took it
     # What ends after we asked it to has not done its work, whatever code it ends with; by its probes it has failed.
     was_asked = record.stopping_since is not None and not (record.unhealthy and exit_code)
     counted = not (container.disrupted or was_asked)
     return Termination(
         exit_code=exit_code,
-        reason=_explain(exit_code, container),
+        reason=EVICTED if is_evicted else _explain(exit_code, container),
         message=container.error or _describe(exit_code, record, container),
         started_at=container.started_at or record.started_at,
         finished_at=min(container.finished_at or now, now),

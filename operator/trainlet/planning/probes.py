@@ -1,5 +1,7 @@
 """What probes make of a running container: started, ready, alive. How often and in what row answers count.
 
+What a container's volumes take is asked as one more probe, by which it is alive or not.
+
 Follows the kubelet (kubernetes pkg/kubelet/prober/worker.go). Who asks, and when, is the controller's business.
 """
 
@@ -10,18 +12,48 @@ from typing import TypeVar
 
 from trainlet.apis.core_v1 import Container, Handler, Probe
 
+#: How it begins what is said of a volume that takes too much.
+OVER_SIZE = "Usage of EmptyDir volume"
 AnyHandler = TypeVar("AnyHandler", bound=Handler)
 
 
 class Kind(StrEnum):
-    """What a probe decides: whether a container has started, has to be killed, may be reached."""
+    """What a probe decides: whether a container has started, has to be killed, may be reached, takes too much."""
 
     STARTUP = "Startup"
     LIVENESS = "Liveness"
     READINESS = "Readiness"
+    USAGE = "Usage"
 
 
-Probes = Mapping[Kind, Probe]
+@dataclass(frozen=True)
+class SizeLimit:
+    """How much the files of a pod's `volume` may take on disk; `said` is the manifest's word for it.
+
+    `prefix` is the beginning of all the engine's names for it and its parts, which are `seen`.
+    """
+
+    volume: str
+    prefix: str
+    size_bytes: int
+    said: str
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class SizeCheck:
+    """The question whether volumes are within their limits, as often as a kubelet puts it."""
+
+    limits: tuple[SizeLimit, ...]
+    initial_delay_seconds: int = 0
+    period_seconds: int = 10
+    timeout_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 1
+
+
+Question = Probe | SizeCheck
+Probes = Mapping[Kind, Question]
 
 
 @dataclass(frozen=True)
@@ -57,7 +89,7 @@ class Tally:
     run: int = 0
     message: str = ""
 
-    def count(self, answer: Answer, probe: Probe) -> "Tally":
+    def count(self, answer: Answer, probe: Question) -> "Tally":
         """Return the tally after one more answer."""
         if answer.ok is None:
             return replace(self, message=answer.message)
@@ -74,14 +106,14 @@ def has_probes(container: Container) -> bool:
     return any((container.startup_probe, container.liveness_probe, container.readiness_probe))
 
 
-def find_probes(container: Container) -> Probes | None:
-    """Return a container's probes, their named ports as numbers; None for one that is ready when it runs."""
+def find_probes(container: Container) -> Probes:
+    """Return a container's probes, their named ports as numbers; none of one that is ready when it runs."""
     given = {
         Kind.STARTUP: container.startup_probe,
         Kind.LIVENESS: container.liveness_probe,
         Kind.READINESS: container.readiness_probe,
     }
-    return {kind: resolve_ports(probe, container) for kind, probe in given.items() if probe is not None} or None
+    return {kind: resolve_ports(probe, container) for kind, probe in given.items() if probe is not None}
 
 
 def resolve_ports(handler: AnyHandler, container: Container) -> AnyHandler:
@@ -102,16 +134,16 @@ def resolve_ports(handler: AnyHandler, container: Container) -> AnyHandler:
 
 def begin(probes: Probes, known: Health) -> Tallies:
     """Return the tallies before the first question; `known` is what an earlier operator found out."""
-    verdicts = {Kind.STARTUP: known.started or None, Kind.LIVENESS: True, Kind.READINESS: known.ready}
+    verdicts = {Kind.STARTUP: known.started or None, Kind.READINESS: known.ready, Kind.LIVENESS: True, Kind.USAGE: True}
     return {kind: Tally(verdicts[kind]) for kind in probes}
 
 
 def list_asked(tallies: Tallies) -> frozenset[Kind]:
-    """Return which probes are to be asked: until it has started only the one, and none that has failed for good."""
-    startup = tallies.get(Kind.STARTUP)
+    """Return which probes are to be asked: until it has started only that and the disk, none that failed for good."""
+    startup, usage = tallies.get(Kind.STARTUP), tallies.keys() & {Kind.USAGE}
     if startup is not None and not startup.passes:
-        return frozenset({Kind.STARTUP} if startup.passes is None else ())
-    final = {Kind.STARTUP: True, Kind.LIVENESS: False}
+        return frozenset({Kind.STARTUP, *usage} if startup.passes is None else ())
+    final = {Kind.STARTUP: True, Kind.LIVENESS: False, Kind.USAGE: False}
     return frozenset(kind for kind, tally in tallies.items() if kind not in final or tally.passes is not final[kind])
 
 
@@ -122,6 +154,17 @@ def judge(tallies: Tallies) -> Health:
     return Health(
         started=started,
         ready=started and bool(verdicts[Kind.READINESS]),
-        alive=False not in (verdicts[Kind.STARTUP], verdicts[Kind.LIVENESS]),
-        message="; ".join(f"{kind} probe {tally.message}" for kind, tally in tallies.items() if tally.message),
+        alive=False not in (verdicts[Kind.STARTUP], verdicts[Kind.LIVENESS], verdicts[Kind.USAGE]),
+        message="; ".join(_describe(kind, tally.message) for kind, tally in tallies.items() if tally.message),
     )
+
+
+def _describe(kind: Kind, message: str) -> str:
+    return message if kind is Kind.USAGE else f"{kind} probe {message}"
+
+
+def check_size(limit: SizeLimit, used_bytes: int) -> Answer:
+    """Return what to say of a volume whose files take so much, in the kubelet's words."""
+    if used_bytes <= limit.size_bytes:
+        return Answer(True)
+    return Answer(False, f'{OVER_SIZE} "{limit.volume}" exceeds the limit "{limit.said}"')

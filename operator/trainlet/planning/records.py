@@ -31,6 +31,8 @@ UNHEALTHY = "trainlet.dev/unhealthy"
 DISRUPTED = "Disrupted"
 CONTAINER_LOST = "ContainerLost"
 NETWORK_LOST = "NetworkLost"
+#: What a kubelet calls the end of a pod that has taken too much.
+EVICTED = "Evicted"
 CRASH_LOOP = "CrashLoopBackOff"
 
 
@@ -142,7 +144,7 @@ class PodRecord:
     """The memory of one slot. `failures` counts what a Job's backoffLimit does: of its containers, or of its pods.
 
     `given_up`: a rule says that the index has failed for good. `containers` are by their names, in their order.
-    `deleted_at`: somebody deleted the pod then, and it is to go; the one in its place begins at its `first_attempt`.
+    `deleted_at`: the pod was deleted or evicted then, and is to go; the one in its place begins at its `first_attempt`.
     """
 
     created_at: datetime

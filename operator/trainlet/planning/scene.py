@@ -20,7 +20,7 @@ from trainlet.planning.jobset_defaults import default_jobset
 from trainlet.planning.lifecycle import advance
 from trainlet.planning.observed import Observed, ObservedContainer, ObservedNetwork
 from trainlet.planning.options import Options
-from trainlet.planning.probes import NEW, Health, Probes, find_probes
+from trainlet.planning.probes import NEW, Health, Kind, Probes, SizeCheck, find_probes
 from trainlet.planning.pull_secrets import Login, find_pull_logins
 from trainlet.planning.records import (
     ContainerRecord,
@@ -31,9 +31,10 @@ from trainlet.planning.records import (
     read_restart,
 )
 from trainlet.planning.resources import build_wishes
-from trainlet.planning.slots import Member, Slot, build_slots
+from trainlet.planning.slots import Member, Role, Slot, build_slots
 from trainlet.planning.status import find_finish_time, has_exceeded_deadline, is_finished
 from trainlet.planning.views import View
+from trainlet.planning.volumes import find_size_limits
 
 CONTROLLER = "trainer.kubeflow.org/trainjob-controller"
 
@@ -224,13 +225,21 @@ def find_network(observed: Observed) -> ObservedNetwork | None:
 
 
 def _find_probed(case: Case, members: Iterable[tuple[Slot, Member]]) -> Iterator[tuple[Slot, Member, Probed]]:
-    """Yield the containers that have probes; one that is to end is not asked any more."""
+    """Yield the containers that have probes; one that is to end is not asked any more.
+
+    With the first that works in a pod it is asked what the pod's volumes take.
+    """
     pods = {str(find(pod, "spec", "hostname")): pod for pod in case.pods}
+    weighed: set[str] = set()
     for slot, member in members:
-        probes, pod = find_probes(member.container), pods.get(slot.hostname)
-        record = read_containers(pod).get(member.name, ContainerRecord()) if pod is not None else ContainerRecord()
-        if probes is not None and record.stopping_since is None:
-            restart, known = read_restart(pod or {}), Health(record.started, record.ready)
+        probes, pod = dict(find_probes(member.container)), pods.get(slot.hostname, {})
+        record = read_containers(pod).get(member.name, ContainerRecord())
+        if member.role is Role.MAIN and record.termination is None and slot.hostname not in weighed:
+            weighed.add(slot.hostname)
+            if limits := find_size_limits(slot, str(find(pod, "metadata", "name"))):
+                probes[Kind.USAGE] = SizeCheck(limits)
+        if probes and record.stopping_since is None:
+            restart, known = read_restart(pod), Health(record.started, record.ready)
             yield slot, member, Probed(probes, slot.number, restart, record.attempt, known)
 
 

@@ -13,6 +13,7 @@ from trainlet.planning.downward import Fields
 from trainlet.planning.environment import expand, find_unknown
 from trainlet.planning.objects import CONFIG_MAP, SECRET, ConfigError, Objects, Reference
 from trainlet.planning.pods import get_pod_name
+from trainlet.planning.probes import SizeLimit
 from trainlet.planning.records import PodRecord
 from trainlet.planning.slots import Member, Role, Slot
 from trainlet.planning.specs import File, Mount, Tmpfs, VolumeSpec
@@ -74,6 +75,16 @@ def build_volumes(pod: Pod, member: Member) -> tuple[VolumeSpec, ...]:
         return _list_memory(pod)
     found = (_find_spec(pod, mount) for mount in member.container.volume_mounts)
     return tuple(spec for spec in found if spec is not None)
+
+
+def find_size_limits(slot: Slot, pod_name: str) -> tuple[SizeLimit, ...]:
+    """Return how much the volumes of a pod may take on disk; one in memory has no more than its size."""
+    return tuple(
+        SizeLimit(volume.name, labels.pod_volume_name(slot.owner, pod_name, volume.name), size, str(said))
+        for volume in slot.job_spec.template.spec.volumes
+        if not _is_memory(volume) and (size := _get_size(volume)) is not None
+        for said in [volume.empty_dir.size_limit if volume.empty_dir is not None else ""]
+    )
 
 
 def _list_memory(pod: Pod) -> tuple[VolumeSpec, ...]:
