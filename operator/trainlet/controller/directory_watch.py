@@ -13,7 +13,7 @@ from watchfiles import Change, watch
 
 log = logging.getLogger(__name__)
 
-#: What is due without an event, the end too, comes so much later at most.
+#: How often to see what is due without an event, the end too.
 TICK_MILLISECONDS = 50
 DEBOUNCE_MILLISECONDS = 50
 #: How often the watch looks for events that came: half as often takes half of its 0.4 % of a core.
@@ -73,8 +73,10 @@ class DirectoryWatch:
         ):
             if self._stopping.is_set():  # asked here and not by the watch, whose every step that would make dearer
                 return
-            if not changes and time.monotonic() < due:
-                continue
+            if not changes and (seconds := due - time.monotonic()) > 0:
+                if seconds > TICK_MILLISECONDS / 1000:
+                    continue
+                time.sleep(seconds)  # the next tick would be late
             # At the first tick at everything, because nobody told what happened before the watch was in place.
             hints = None if is_new else frozenset(Path(path) for _, path in changes)
             due, is_new = self._look(hints) + time.monotonic(), False

@@ -22,6 +22,7 @@ VERBS = frozenset(
         "remove_network",
         "create_volume",
         "remove_volume",
+        "measure_volume",
         "find_ports",
         "run_in_container",
         "create_container",
