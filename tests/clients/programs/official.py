@@ -89,18 +89,21 @@ assert (
 )
 names = {each.metadata.name for each in jobs.get(namespace="default").items}
 assert {"official", "dynamic"} <= names, names
-gone = threading.Event()
+there, gone = threading.Event(), threading.Event()
 
 
 def await_end():
     for event in jobs.watch(namespace="default", timeout=30):
-        if (event["type"], event["object"].metadata.name) == ("DELETED", "dynamic"):
-            gone.set()
-            return
+        if event["object"].metadata.name == "dynamic":
+            there.set()
+            if event["type"] == "DELETED":
+                gone.set()
+                return
 
 
 waiting = threading.Thread(target=await_end)
 waiting.start()
+assert there.wait(30), "a watch begins with what is there"
 jobs.delete(name="dynamic", namespace="default")
 waiting.join()
 assert gone.is_set()
