@@ -218,6 +218,7 @@ class Registry:
                 self._delete_at_once(key)
             elif job is not None and not get_metadata(job).get("deletionTimestamp"):
                 self.store.put(key, put(job, ("metadata", "deletionTimestamp"), format_time(self._clock())))
+                self._parts.owe(key)
         if job is None and key.kind == TRAIN_JOB:
             self.forget(key)  # it was never accepted: there is only its report
 
@@ -240,10 +241,7 @@ class Registry:
             self._parts.replace(key, POD, decision.pods)
             for note in notes:
                 self._parts.note(key, note, self._clock())
-        if is_interim:
-            self._parts.owe(key)
-        else:
-            self._parts.write(key)
+        (self._parts.owe if is_interim else self._parts.write)(key)
 
     def record_trainer_status(self, key: ObjectKey, uid: str, trainer_status: JSON) -> None:
         """Store what the training code of the job with this uid says of itself, in place of what it said before.

@@ -1,6 +1,7 @@
 """One pass: observe, decide, act, write down. The pure core decides; everything here only carries it out."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -14,14 +15,14 @@ from trainlet.controller.inline_status import write_inline_status
 from trainlet.controller.inspection import find_targets, read_tail
 from trainlet.controller.prober import Prober
 from trainlet.engine.base import Engine, EngineUnavailable
-from trainlet.kube.errors import ApiError, EngineError
+from trainlet.kube.errors import ApiError, EngineError, TrainletError
 from trainlet.kube.merge import find
 from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.planning.device_ledger import Request
 from trainlet.planning.events import WARNING, Note, build_notes
 from trainlet.planning.observed import ContainerState, Observed, ObservedContainer
 from trainlet.planning.options import Options
-from trainlet.planning.plan import CreateContainer, Failure, Plan
+from trainlet.planning.plan import CreateContainer, Failure, Plan, StopContainer
 from trainlet.planning.reconcile import Decision, Draft, build_teardown, conclude, reconcile
 from trainlet.planning.scene import Case, Needs, build_request, find_untold_ends, is_ours, survey
 from trainlet.planning.status import is_finished
@@ -100,8 +101,12 @@ class Reconciler:
 
     def _carry_out(self, key: ObjectKey, case: Case, draft: Draft) -> tuple[Decision, list[Failure]]:
         """Do what was planned and store what is true then: on disk before the next step of a plan, or at its end."""
-        if draft.plan and find(case.job, "metadata", "deletionTimestamp") is None:
-            self.registry.write_owed(key)  # who cannot write down what was done does no more, and may be killed
+        if find(case.job, "metadata", "deletionTimestamp") is None:
+            if draft.plan:
+                self.registry.write_owed(key)  # who cannot write down what was done does no more, and may be killed
+        elif any(isinstance(action, StopContainer) for action in draft.plan):
+            with suppress(TrainletError):  # on a full disk too a job may be deleted; what is owed is tried again
+                self.registry.write_owed(key)
         failures = self.executor.execute(key, draft.plan, self._find_ban(case, draft.plan))
         decision, notes = conclude(draft, failures), build_notes(draft, failures)
         goes_on = bool(draft.plan) and not failures

@@ -81,22 +81,27 @@ def end_deleted(view: View, now: datetime) -> SlotPlan:
     return SlotPlan(view.record.replace_deleted(now), due=now)
 
 
-def bring_down(view: View, now: datetime, *, remove: bool, keep_logs: bool, reason: str) -> SlotPlan:
-    """Plan a slot that must not run: ask, then kill, then (with `remove`) take it away, its log kept or not."""
-    plan = _bring_down(view, now, reason, started_by_hand=True)
+def bring_down(
+    view: View, now: datetime, *, remove: bool, keep_logs: bool, reason: str, is_told: bool = False
+) -> SlotPlan:
+    """Plan a slot that must not run: ask, then kill, then (with `remove`) take it away, its log kept or not.
+
+    `is_told`: it is written down already that all of the job is to go.
+    """
+    plan = _bring_down(view, now, reason, started_by_hand=True, is_told=is_told)
     if plan.actions or plan.due is not None or not remove:
         return plan
     return _remove_all(view, now, reason, keep_logs=keep_logs)
 
 
-def _bring_down(view: View, now: datetime, reason: str, *, started_by_hand: bool) -> SlotPlan:
+def _bring_down(view: View, now: datetime, reason: str, *, started_by_hand: bool, is_told: bool = False) -> SlotPlan:
     """Plan the end of what runs. What somebody started by hand to look into it is theirs to end."""
     plan = SlotPlan(view.record)
     for roles in _ENDING:
         for part in view.parts:
             is_up = part.container is not None and part.container.state is ContainerState.RUNNING
             if part.member.role in roles and is_up and not (started_by_hand and _was_started_by_hand(part)):
-                plan = plan.then(stop(part, now, reason))
+                plan = plan.then(stop(part, now, reason, is_told=is_told))
         if plan.actions or plan.due is not None:
             break
     return plan

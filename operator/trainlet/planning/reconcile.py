@@ -81,7 +81,8 @@ def reconcile(case: Case, observed: Observed, now: datetime, options: Options) -
     """Decide what to do about one TrainJob. Raises ApiError when its JobSet cannot be built."""
     scene = _catch_up(look(case, observed, now, options))
     if scene.is_deleted:
-        return _build_draft(scene, _bring_down(scene, remove=True, keep_logs=False, reason="the job was deleted"))
+        plans = _bring_down(scene, remove=True, keep_logs=False, reason="the job was deleted", is_told=True)
+        return _build_draft(scene, plans)
     if scene.is_finished:
         return _build_draft(scene, _end(scene), dues=[None if scene.is_expired else scene.expires_at])
     jobs = scene.call_roll(scene.records)
@@ -176,9 +177,11 @@ def _end(scene: Scene) -> dict[str, SlotPlan]:
     return _bring_down(scene, remove=remove, keep_logs=True, reason="the job is finished")
 
 
-def _bring_down(scene: Scene, *, remove: bool, keep_logs: bool, reason: str) -> dict[str, SlotPlan]:
+def _bring_down(
+    scene: Scene, *, remove: bool, keep_logs: bool, reason: str, is_told: bool = False
+) -> dict[str, SlotPlan]:
     return {
-        name: bring_down(view, scene.now, remove=remove, keep_logs=keep_logs, reason=reason)
+        name: bring_down(view, scene.now, remove=remove, keep_logs=keep_logs, reason=reason, is_told=is_told)
         for name, view in scene.views.items()
         if view.is_born
     }

@@ -169,18 +169,18 @@ def _wait(part: Part, reason: str, message: str, due: datetime | None) -> Step:
     return Step(part.member.name, replace(part.record, waiting=Waiting(reason, message)), due=due)
 
 
-def stop(part: Part, now: datetime, reason: str) -> Step:
+def stop(part: Part, now: datetime, reason: str, *, is_told: bool = False) -> Step:
     """Plan the end of a running container, one step a pass.
 
-    That it is to end is written down before it is asked to: else an end that the operator did not live to
-    see would be taken for the node's own, as a failure or, worse, as its success.
+    That it is to end is written down before it is asked to, if that is not told of the whole job: else an end that the
+    operator did not live to see would be taken for the node's own, as a failure or, worse, as its success.
     """
     record, container, name = part.record, part.container, part.member.name
     assert container is not None
     grace = timedelta(seconds=_get_grace_seconds(part))
-    if record.stopping_since is None:
+    if record.stopping_since is None and not is_told:
         return Step(name, replace(record, stopping_since=now), due=now)
-    if not record.asked:
+    if record.stopping_since is None or not record.asked:
         hook, seconds = _find_hook(part, "pre_stop"), grace.total_seconds()
         stop = StopContainer(name=container.name, id=container.id, reason=reason, hook=hook, grace_seconds=seconds)
         return Step(name, replace(record, stopping_since=now, asked=True), (stop,), now + grace)
