@@ -105,7 +105,6 @@ def test_without_the_token_kubectl_is_told(desk: ApiDesk) -> None:
 def test_a_condition_is_waited_for(desk: ApiDesk) -> None:
     words = ["wait", "tj/mnist", "--for=condition=Complete", "--timeout=30s"]
     with running([*_build(desk), *words], stdout=subprocess.PIPE, text=True) as waiting:
-        wait_for(lambda: desk.registry.store._subscribers, "the server")
         desk.set_status(conditions=[{**CONDITION, "type": "Complete"}])
         said, _ = waiting.communicate(timeout=PATIENCE_SECONDS)
     assert (waiting.returncode, said) == (0, "trainjob.trainer.kubeflow.org/mnist condition met\n")
@@ -122,17 +121,22 @@ def test_a_deletion_is_waited_for(desk: ApiDesk) -> None:
 
 @pytest.mark.parametrize("words", [["tj", "-A", "-w"], ["tj", "mnist", "-w"], ["tj", "-w", "-l", "team=red"]])
 def test_changes_are_followed(desk: ApiDesk, words: list[str], tmp_path: Path) -> None:
-    """Every state is shown once and in order, and none is swallowed."""
+    """Every state is shown once and in order."""
     out = tmp_path / "out"
     with out.open("w") as file, running([*_build(desk), "get", *words, "--no-headers"], stdout=file):
         wait_for(lambda: "mnist" in out.read_text(), "the list", PATIENCE_SECONDS)
+        # kubectl swallows what its watch of one object begins with: until it shows a change, none that counts is made.
+        wait_for(lambda: _set_state(desk, "Begun") in out.read_text(), "the watch", PATIENCE_SECONDS)
         for state in ("First", "Second", "Complete"):
-            desk.set_status(conditions=[{**CONDITION, "type": state}])
+            _set_state(desk, state)
             wait_for(lambda state=state: state in out.read_text(), state, PATIENCE_SECONDS)  # type: ignore[misc]
-        shown = [line for line in out.read_text().splitlines() if "mnist" in line]
-    states = [state for line in shown for state in ("First", "Second", "Complete") if state in line]
-    assert states == ["First", "Second", "Complete"]
-    assert len(shown) == 4
+        shown = out.read_text()
+    assert re.findall("First|Second|Complete", shown) == ["First", "Second", "Complete"]
+
+
+def _set_state(desk: ApiDesk, state: str) -> str:
+    desk.set_status(conditions=[{**CONDITION, "type": state}])
+    return state
 
 
 def test_events_are_followed(desk: ApiDesk, tmp_path: Path) -> None:
