@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -135,7 +136,8 @@ def test_changes_are_followed(desk: ApiDesk, words: list[str], tmp_path: Path) -
 
 
 def _set_state(desk: ApiDesk, state: str) -> str:
-    desk.set_status(conditions=[{**CONDITION, "type": state}])
+    """Write a state, every time as a change, and return it."""
+    desk.set_status(conditions=[{**CONDITION, "type": state, "message": str(time.monotonic_ns())}])
     return state
 
 
