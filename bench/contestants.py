@@ -21,7 +21,7 @@ from trainlet.planning import labels
 from trainlet.planning.observed import ContainerState, Observed
 from trainlet.planning.specs import ContainerSpec, Mount, NetworkSpec
 from waiting import wait_for
-from world import COMMAND, PYTHON_IMAGE, TORCH_IMAGE, World, build_train_job
+from world import PYTHON_IMAGE, TORCH_IMAGE, World, build_train_job
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNTIME = ROOT / "manifests" / "runtimes" / "torch-distributed.yaml"
@@ -152,11 +152,14 @@ class Floor:
 
 
 class Trainlet:
-    """An operator that runs all the time, as users have it; it is told by files and tells by files."""
+    """A world's operator, which runs all the time, as users have it; it is told by files and tells by files.
 
-    def __init__(self, world: World) -> None:
-        self._world, self._count = world, 0
-        world.start(prefix=COMMAND)
+    `remove` takes away the manifest of the job that it is given the name of, None for the file's removal.
+    """
+
+    def __init__(self, world: World, prefix: str, remove: Callable[[str], object] | None = None) -> None:
+        self._world, self._prefix, self._count = world, prefix, 0
+        self._remove = remove or (lambda name: (world.jobs / f"{name}.yaml").unlink())
         wait_for(lambda: "watching" in world.log.read_text(), "the operator to watch", 30)
 
     def start(self, nodes: int) -> float:
@@ -164,10 +167,10 @@ class Trainlet:
         return self._drop(nodes, SLEEP, PYTHON_IMAGE, "Running")
 
     def delete(self) -> float:
-        """Remove the file, and wait until the engine has nothing of the job."""
+        """Remove the manifest, and wait until the engine has nothing of the job."""
         uid = str(self._world.job(self._name)["metadata"]["uid"])
         began = time.monotonic()
-        (self._world.jobs / f"{self._name}.yaml").unlink()
+        self._remove(self._name)
         wait_for(lambda: self._world.observe(uid) == Observed(), "nothing to be left", 60)
         return time.monotonic() - began
 
@@ -192,7 +195,7 @@ class Trainlet:
 
     @property
     def _name(self) -> str:
-        return f"bench-{self._count}"
+        return f"{self._prefix}-{self._count}"
 
     def _prepare(self) -> Path:
         self._count += 1

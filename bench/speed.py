@@ -25,13 +25,19 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
 
+from api import Api  # noqa: E402
 from contestants import Contestant, Floor, Sdk, Trainlet  # noqa: E402
 
 from engines import KINDS, EngineKind, engine_urls, open_engine  # noqa: E402
 from world import World  # noqa: E402
 
 RESULTS = ROOT / "bench" / "RESULTS.md"
-Series = Mapping[str, list[float]]
+FLOOR, OURS, SDK = "engine's floor", "trainlet", "Kubeflow SDK"
+BY_API = "trainlet, through its API"
+#: The columns that compare two of the contestants.
+Ratios = Sequence[tuple[str, str]]
+RATIOS: Ratios = ((OURS, FLOOR), (OURS, SDK))
+DELETION_RATIOS: Ratios = ((OURS, FLOOR), (BY_API, FLOOR), (OURS, SDK))
 
 
 def main() -> None:
@@ -63,40 +69,49 @@ def describe_machine() -> str:
 
 def measure(kind: EngineKind, node_counts: Sequence[int], repeats: int) -> Iterator[str]:
     """Yield the lines of all tables of one engine."""
-    with open_contestants(kind) as (floor, trainlet, sdk):
-        everybody: dict[str, Contestant] = {"floor": floor, "trainlet": trainlet, "SDK": sdk}
+    with open_contestants(kind) as (floor, trainlet, by_api, sdk):
+        everybody: dict[str, Contestant] = {FLOOR: floor, OURS: trainlet, SDK: sdk}
         yield f"\n## {kind.name} {floor.version}\n"
         yield "### From asking for a job to all of its nodes running\n"
-        yield from print_head("nodes")
+        yield from print_head("nodes", everybody)
         for nodes in node_counts:
             yield compare(str(nodes), everybody, lambda each, n=nodes: each.start(n), repeats)  # type: ignore[misc]
         yield "\n### A torch job over gloo, from asking for it to its completion\n"
-        yield from print_head("nodes")
+        yield from print_head("nodes", everybody)
         for nodes in (2, 4):
             yield compare(str(nodes), everybody, lambda each, n=nodes: each.train(n), repeats)  # type: ignore[misc]
-        yield "\n### From deleting a running job to nothing left of it\n"
-        yield from print_head("nodes")
+        yield "\n### From deleting a running job, its file or through the API, to nothing left of it\n"
+        everybody[BY_API] = by_api
+        yield from print_head("nodes", everybody, DELETION_RATIOS)
         for nodes in (1, 4):
-            yield compare(str(nodes), everybody, partial(time_deletion, nodes), repeats)
+            yield compare(str(nodes), everybody, partial(time_deletion, nodes), repeats, DELETION_RATIOS)
         yield "\n### From the last node's last act to hearing of it\n"
         yield "| engine's event, one container | trainlet: terminal condition on disk | ratio |\n| ---: | ---: | ---: |"
         yield time_ends(floor, trainlet, repeats)
 
 
 @contextmanager
-def open_contestants(kind: EngineKind) -> Iterator[tuple[Floor, Trainlet, Sdk]]:
+def open_contestants(kind: EngineKind) -> Iterator[tuple[Floor, Trainlet, Trainlet, Sdk]]:
     """Prepare all contestants for one engine, and clean up after them."""
     directory = Path(tempfile.mkdtemp(prefix="trainlet-bench-"))
     directory.chmod(0o755)
     world = World(kind, directory)
     try:
-        yield Floor(open_engine(kind, directory)), Trainlet(world), Sdk(kind, engine_urls()[kind.name])
+        api = Api(world)
+        trainlet, by_api = Trainlet(world, "bench"), Trainlet(world, "bench-api", api.delete)
+        yield Floor(open_engine(kind, directory)), trainlet, by_api, Sdk(kind, engine_urls()[kind.name])
     finally:
         world.close()
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def compare(name: str, everybody: Mapping[str, Contestant], run: Callable[[Contestant], float], repeats: int) -> str:
+def compare(
+    name: str,
+    everybody: Mapping[str, Contestant],
+    run: Callable[[Contestant], float],
+    repeats: int,
+    ratios: Ratios = RATIOS,
+) -> str:
     """Return one row: each contestant measured so often, in an order drawn anew each time."""
     series: dict[str, list[float]] = {who: [] for who in everybody}
     for _ in range(repeats):
@@ -105,7 +120,7 @@ def compare(name: str, everybody: Mapping[str, Contestant], run: Callable[[Conte
                 series[who].append(run(contestant))
             finally:
                 contestant.clean()
-    return print_row(name, series)
+    return print_row(name, series, ratios)
 
 
 def time_deletion(nodes: int, contestant: Contestant) -> float:
@@ -128,17 +143,18 @@ def time_ends(floor: Floor, trainlet: Trainlet, repeats: int) -> str:
     return f"| {describe(told)} | {describe(written)} | {statistics.median(written) / statistics.median(told):.2f} |"
 
 
-def print_head(first: str) -> Iterator[str]:
-    """Yield the head of a table of all contestants."""
-    yield f"| {first} | engine's floor | trainlet | Kubeflow SDK | trainlet / floor | trainlet / SDK |"
-    yield "| ---: | ---: | ---: | ---: | ---: | ---: |"
+def print_head(first: str, everybody: Mapping[str, Contestant], ratios: Ratios = RATIOS) -> Iterator[str]:
+    """Yield the head of a table of contestants."""
+    columns = [first, *everybody, *(f"{one} / {other}" for one, other in ratios)]
+    yield f"| {' | '.join(columns)} |"
+    yield f"| {' | '.join('---:' for _ in columns)} |"
 
 
-def print_row(name: str, series: Series) -> str:
+def print_row(name: str, series: Mapping[str, list[float]], ratios: Ratios) -> str:
     """Return one row of such a table."""
-    floor, ours, sdk = (statistics.median(series[who]) for who in ("floor", "trainlet", "SDK"))
-    cells = " | ".join(describe(figures) for figures in series.values())
-    return f"| {name} | {cells} | {ours / floor:.2f} | {ours / sdk:.2f} |"
+    medians = {who: statistics.median(figures) for who, figures in series.items()}
+    compared = [f"{medians[one] / medians[other]:.2f}" for one, other in ratios]
+    return f"| {' | '.join([name, *map(describe, series.values()), *compared])} |"
 
 
 def describe(figures: Sequence[float]) -> str:

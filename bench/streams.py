@@ -10,54 +10,28 @@
 import argparse
 import http.client
 import json
-import ssl
 import statistics
 import sys
 import tempfile
 import threading
 import time
-from base64 import b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "bench")]
 
+from api import JOBS, Api  # noqa: E402
 from scale import build_job, read_memory_kb, settle  # noqa: E402
 
-from cluster import find_free_port  # noqa: E402
 from engines import KINDS  # noqa: E402
 from waiting import wait_for  # noqa: E402
-from world import COMMAND, World  # noqa: E402
+from world import World  # noqa: E402
 
 TALK = "import time\nwhile True: print(time.time(), flush=True); time.sleep(0.1)"
-JOBS = "/apis/trainer.kubeflow.org/v1alpha1/namespaces/default/trainjobs"
 EDITS = 20
-
-
-class Api:
-    """Makes streams as the operator's own kubeconfig says."""
-
-    def __init__(self, world: World) -> None:
-        config = yaml.safe_load(world.trainlet("kubeconfig").stdout)
-        server = urlsplit(config["clusters"][0]["cluster"]["server"])
-        self._address = (server.hostname or "", server.port or 443)
-        authority = b64decode(config["clusters"][0]["cluster"]["certificate-authority-data"]).decode()
-        self._context = ssl.create_default_context(cadata=authority)
-        self._headers = {"Authorization": f"Bearer {config['users'][0]['user']['token']}"}
-
-    def open(self, path: str) -> http.client.HTTPResponse:
-        """Ask for a path on a connection of its own."""
-        connection = http.client.HTTPSConnection(*self._address, context=self._context)
-        connection.request("GET", path, headers=self._headers)
-        response = connection.getresponse()
-        assert response.status == 200, response.read()
-        return response
 
 
 def main() -> None:
@@ -76,12 +50,11 @@ def main() -> None:
 
 def measure(world: World, watches: int, followers: int) -> None:
     """Open the streams of each kind in turn."""
-    operator = world.start("--listen", f"127.0.0.1:{find_free_port()}", prefix=COMMAND).pid
+    api = Api(world)
+    operator = api.operator
     world.drop(build_job("talker", ["python3", "-c", TALK]))
     world.drop(build_job("edited", suspend=True))
     world.wait_phase("talker", "Running")
-    wait_for(lambda: world.trainlet("kubeconfig").returncode == 0, "the API", 30)
-    api = Api(world)
     items = json.load(api.open("/api/v1/namespaces/default/pods"))["items"]
     version = json.load(api.open(JOBS))["metadata"]["resourceVersion"]
     settle(operator)
