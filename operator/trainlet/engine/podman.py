@@ -37,6 +37,9 @@ _LOG = logging.getLogger(__name__)
 _KILLED = 137
 #: What is said of every start of a container whose ids Podman has mapped wrongly.
 _IDS_LOST = "can't get final child's PID"
+#: What is said of a network's creation when some other interface went while Podman asked the machine for the addresses
+#: of all, and how often it is let look again.
+_INTERFACE_LEFT, _MOST_LOOKS = "no such network interface", 5
 # A filter on a label's key alone finds nothing, so foreign containers are sorted out here.
 _EVENTS = {"type": ["container"], "event": ["start", "died", "remove", "oom"]}
 
@@ -160,10 +163,15 @@ class PodmanEngine(HttpEngine):
 
     def create_network(self, spec: NetworkSpec) -> None:
         """Make a bridge network with DNS."""
-        try:
-            self._ask("POST", "networks/create", f"create network {spec.name}", body=podman_wire.build_network(spec))
-        except Refused as refused:
-            self._accept_network(spec, refused)
+        doing, body = f"create network {spec.name}", podman_wire.build_network(spec)
+        for asks_left in reversed(range(_MOST_LOOKS)):
+            try:
+                self._ask("POST", "networks/create", doing, body=body)
+            except Refused as refused:
+                if asks_left and _INTERFACE_LEFT in refused.text:
+                    continue
+                self._accept_network(spec, refused)
+            return
 
     def _accept_network(self, spec: NetworkSpec, refused: Refused) -> None:
         if refused.status != 409:
