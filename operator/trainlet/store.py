@@ -5,7 +5,8 @@ Objects that are put are never changed in place, by anyone. Only `registry.py` w
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -188,6 +189,12 @@ class Store:
             self._version = max(self._version, version)
             self._away[key] = recall
             self._enter(key, indexed)
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Let no other thread change anything, or let anything go from memory, for as long as the block lasts."""
+        with self._lock:
+            yield
 
     def _recall(self, key: ObjectKey) -> None:
         recall = self._away.get(key)

@@ -1,16 +1,18 @@
 """Reads: what is listed, how it is selected, in which form, and page by page from one version."""
 
+import threading
 from typing import Any
 
 import pytest
 from kubernetes import client
 
 from api_desk import ALL_JOBS, JOBS, ApiDesk
-from trainlet.kube.meta import JSON
+from trainlet.kube.meta import JSON, ObjectKey
 from trainlet.server.api import reading
 from trainlet.server.api.resources import RESOURCES
 
 PODS, EVENTS = "/api/v1/namespaces/default/pods", "/api/v1/namespaces/default/events"
+LABEL = "jobset.sigs.k8s.io/jobset-name"
 TABLE = (
     "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
 )
@@ -341,6 +343,31 @@ def test_all_of_a_job_at_rest_is_there(api: ApiDesk) -> None:
         shown = api.get(path)
         assert shown.get("items", [shown])
     assert api.get(f"{JOBS}/mnist")["metadata"]["uid"] == job["metadata"]["uid"]
+
+
+@pytest.mark.parametrize("path", [PODS, f"{PODS}/mnist-node-0-0-abcde", f"{PODS}?labelSelector={LABEL}%3Dmnist"])
+def test_a_job_that_goes_to_rest_meanwhile_is_there(api: ApiDesk, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator puts a job to rest whenever it has looked at it."""
+    api.add_job()
+    api.add_pod(phase="Succeeded")
+    done = {"type": "Complete", "status": "True", "reason": "r", "lastTransitionTime": "2026-01-02T03:04:05Z"}
+    api.set_status(conditions=[done])
+    api.note()
+    list_away, going = reading.StoreReader._list_away, list[threading.Thread]()
+
+    def list_before_it_goes(self: reading.StoreReader, *asked: Any) -> list[ObjectKey]:
+        found = list_away(self, *asked)
+        going.append(threading.Thread(target=api.registry.rest, args=api.registry.list_jobs()))
+        going[-1].start()
+        going[-1].join(0.3)  # it has to wait where what was found has to stay true
+        return found
+
+    monkeypatch.setattr(reading.StoreReader, "_list_away", list_before_it_goes)
+    shown = api.get(path)
+    for each in going:
+        each.join()
+    assert shown.get("items", [shown])
+    assert api.registry.list_awake() == []
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,10 @@ class StoreReader:
     def get(self, resource: Resource, namespace: str, name: str) -> JSON:
         """Return an object. Raises ApiError (404)."""
         key = resource.key(namespace, name)
-        if resource.kind in _PARTS:
-            self._bring_back([job for job in self._list_away(namespace) if name.startswith(job.name)])
-        stored = None if is_virtual(resource) else self._store.get(key)
+        with self._store.hold():  # what is brought back does not rest again before it is read
+            if resource.kind in _PARTS:
+                self._bring_back([job for job in self._list_away(namespace) if name.startswith(job.name)])
+            stored = None if is_virtual(resource) else self._store.get(key)
         if stored is not None:
             return self._viewer.show(resource, stored)
         for each in self._list_virtual(resource, namespace or None):
@@ -98,13 +99,14 @@ class StoreReader:
     def _take_stored(self, kind: str, namespace: str | None, jobs: Collection[str] | None) -> Snapshot:
         if kind not in _PARTS and kind != TRAIN_JOB:
             return self._store.take_snapshot(kind, namespace)
-        away = self._list_away(namespace)
-        if jobs is None or kind not in _MANY:
-            self._bring_back(away)
-            return self._store.take_snapshot(kind, namespace)
-        self._bring_back([key for key in away if key.name in jobs])
-        places = sorted(self._store.list_namespaces()) if namespace is None else [namespace]
-        return self._store.take_snapshot_by(PART_OF, [(kind, place, job) for place in places for job in jobs])
+        wanted = None if kind not in _MANY else jobs
+        self._bring_back(self._list_away(namespace, wanted))  # one by one, so that nobody waits for all of them
+        with self._store.hold():
+            self._bring_back(self._list_away(namespace, wanted))  # what went to rest meanwhile
+            if wanted is None:
+                return self._store.take_snapshot(kind, namespace)
+            places = sorted(self._store.list_namespaces()) if namespace is None else [namespace]
+            return self._store.take_snapshot_by(PART_OF, [(kind, place, job) for place in places for job in wanted])
 
     def subscribe(self, subscriber: Callable[[Change], None]) -> int:
         """Call this for every change after the version that is returned, as the store does."""
@@ -138,11 +140,12 @@ class StoreReader:
 
     # What is away
 
-    def _list_away(self, namespace: str | None) -> _Keys:
-        return [key for key in self._store.list_keys(TRAIN_JOB, namespace) if self._store.is_away(key)]
+    def _list_away(self, namespace: str | None, names: Collection[str] | None = None) -> _Keys:
+        keys = self._store.list_keys(TRAIN_JOB, namespace)
+        return [key for key in keys if (names is None or key.name in names) and self._store.is_away(key)]
 
     def _bring_back(self, jobs: Sequence[ObjectKey]) -> None:
-        """Bring jobs back with all their parts, one by one so that nobody waits for all of them."""
+        """Bring jobs back with all their parts."""
         for key in jobs:
             self._store.get(key)
         with self._lock:
