@@ -135,6 +135,11 @@ class World:
         """Return the nodes as the report has them."""
         return list(self.report(name, namespace).get("nodes") or [])
 
+    def check_log(self) -> None:
+        """Check that the operator met no bug of its own: each is logged with where it was."""
+        log = self.log.read_text(encoding="utf-8")
+        assert "Traceback" not in log, log
+
     def log_of(self, name: str, step: str, namespace: str = "default", *, previous: bool = False) -> str:
         """Return the kept log of a node; it is written when its container goes, a moment after its end is known."""
         path = self.status.log_path(namespace, name, step, previous=previous)

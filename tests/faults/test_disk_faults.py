@@ -138,13 +138,6 @@ def finish(world: World, name: str, starts: int = 1) -> JSON:
     return report
 
 
-def check_log(world: World) -> None:
-    """Check that the operator met no bug of its own."""
-    log = world.log.read_text(encoding="utf-8")
-    assert "Traceback" not in log, log
-    assert "bug" not in log, log
-
-
 def test_jobs_wait_for_a_disk_that_is_full_and_go_on_when_it_is_not(world: World, disk: Disk) -> None:
     start_operator(world)
     [before] = run(world, "early")
@@ -160,7 +153,7 @@ def test_jobs_wait_for_a_disk_that_is_full_and_go_on_when_it_is_not(world: World
     assert finish(world, "early")["restarts"] == 0
     assert finish(world, "late")["restarts"] == 0
     assert before.id not in {container.id for container in world.running("early")}
-    check_log(world)
+    world.check_log()
 
 
 def test_an_operator_does_not_begin_on_a_disk_that_it_cannot_write(world: World, disk: Disk) -> None:
@@ -173,7 +166,7 @@ def test_an_operator_does_not_begin_on_a_disk_that_it_cannot_write(world: World,
         assert [each.id for each in world.running("job")] == [before.id]
     start_operator(world)
     finish(world, "job")
-    check_log(world)
+    world.check_log()
 
 
 def test_a_disk_that_is_read_only_for_a_while_holds_jobs_up(world: World, disk: Disk) -> None:
@@ -189,7 +182,7 @@ def test_a_disk_that_is_read_only_for_a_while_holds_jobs_up(world: World, disk: 
     world.wait_phase("early", "Running")
     assert finish(world, "early", starts=2)["nodes"][0]["failures"] == "0 of 6"
     finish(world, "late")
-    check_log(world)
+    world.check_log()
 
 
 def test_status_documents_that_are_removed_are_written_again(world: World) -> None:
@@ -208,7 +201,7 @@ def test_status_documents_that_are_removed_are_written_again(world: World) -> No
     assert world.job("job")["metadata"]["uid"] == uid
     assert world.job("done") == done
     assert (world.workspace("done") / "starts").read_text() == "x"
-    check_log(world)
+    world.check_log()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -226,7 +219,7 @@ def test_jobs_are_built_again_on_an_engine_whose_storage_is_lost(engine: str) ->
         report = finish(world, "job", starts=4)
         assert [(node["restarts"], node["failures"]) for node in report["nodes"]] == [(1, "0 of 6")] * 2
         assert (world.workspace("done") / "starts").read_text() == "x"
-        check_log(world)
+        world.check_log()
 
 
 def wipe(world: World, uid: str) -> None:
@@ -261,7 +254,7 @@ def test_nodes_of_another_boot_are_started_again_and_who_has_their_numbers_is_le
         report = finish(world, "job", starts=2)
         assert [(node["restarts"], node["failures"]) for node in report["nodes"]] == [(1, "0 of 6")]
         assert other.poll() is None
-    check_log(world)
+    world.check_log()
 
 
 # Two operators

@@ -107,6 +107,5 @@ def test_a_job_lives_on_when_its_operator_is_killed(engine: str, last: int) -> N
         number, _, point = (world.base / "points").read_text(encoding="utf-8").split("\n")[0].partition(" ")
         print(f"killed before {point}")
         assert int(number) == last, "nobody was killed"
-        log = world.log.read_text(encoding="utf-8")
-        assert "Traceback" not in log, log
+        world.check_log()
         assert not [*world.base.rglob("*.tmp")]
