@@ -79,7 +79,7 @@ def live(world: World, last: int) -> None:
     (workspace / "go").touch()
     report = world.wait_phase("job", "Complete", "Failed")
     assert (report["phase"], [node["failures"] for node in report["nodes"]]) == ("Complete", ["1 of 6", "0 of 6"])
-    assert sorted((workspace / "starts").read_text()) == ["0", "0", "0", "1", "1"]
+    assert sorted((workspace / "starts").read_text()) == [*"00011"]
     assert not (workspace / "doubled").exists()
     uid = world.job("job")["metadata"]["uid"]
     world.wait_gone(uid)
@@ -90,14 +90,21 @@ def live(world: World, last: int) -> None:
 
 
 def await_running(world: World, counts: list[tuple[int, str]]) -> list[ObservedContainer]:
-    """Wait until both nodes run with this many restarts and failures, and are said to."""
+    """Wait until both nodes run with this many restarts and failures, are said to, and have told of every start."""
+    starts = world.workspace("job") / "starts"
+    expected = "".join(str(rank) * (restarts + 1) for rank, (restarts, _) in enumerate(counts))
 
     def told() -> bool:
         nodes, phase = world.nodes("job"), world.report("job").get("phase")
         return phase == "Running" and [(node["restarts"], node["failures"]) for node in nodes] == counts
 
+    def begun() -> bool:
+        return starts.exists() and sorted(starts.read_text()) == [*expected]
+
     wait_for(told, f"the report to say {counts}, not {world.describe('job')}", 60)
-    return world.wait_running("job", 2)
+    running = world.wait_running("job", 2)
+    wait_for(begun, f"programs to have begun as {expected}", 60)
+    return running
 
 
 @pytest.mark.parametrize(("engine", "last"), DRAWN, ids=[f"{name}-{last}" for name, last in DRAWN])
