@@ -232,7 +232,6 @@ def test_probes_say_when_others_may_begin_and_when_to_start_over(world: World) -
     wait_for(lambda: find_node(world, "node-0").get("state") == "running", "the node to begin", 30)
     (workspace / "dead").touch()
     wait_for(lambda: find_node(world, "server-0").get("restarts") == 1, "the server to be started again", 60)
-    (workspace / "dead").unlink()
     assert "Liveness probe failed" in find_node(world, "server-0")["last"]["message"]
     lines = ["started", "stopping", "started"]
     wait_for(lambda: told.read_text().split() == lines, "its hooks", 30)

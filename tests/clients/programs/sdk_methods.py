@@ -4,6 +4,7 @@ The argument is a directory for what an initializer fetches.
 """
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -134,5 +135,7 @@ assert listed[name] == listed[given] == listed[prepared] == "Complete", listed
 assert {job.name for job in client.list_jobs(runtime=plain)} >= {name, given}
 for each in (name, given, "it-fails", prepared):
     client.delete_job(each)
+while client.list_jobs():  # a deleted job is there until nothing of it is left
+    time.sleep(0.1)
 with pytest.raises(RuntimeError):
     client.get_job(name)
