@@ -975,7 +975,10 @@ def test_every_way_of_saving_is_an_edit_and_never_a_deletion(place: Place, save:
 
 
 @pytest.mark.parametrize("gap", ["away", "empty"])
-def test_a_slow_save_is_no_deletion(place: Place, gap: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_slow_save_is_no_deletion(
+    place: Place, gap: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainlet.controller.file_source.WRITING_SECONDS", 60.0)
     caplog.set_level("DEBUG", "trainlet.controller.file_source")
     path = place.write("a.yaml", build(edit=1))
     with place.following():
@@ -999,6 +1002,31 @@ def test_a_file_that_is_away_longer_than_a_save_takes_is_deleted(place: Place) -
     place.scan(patient=True, after_seconds=SAVING_SECONDS - 0.01)
     assert place.names() == ["mnist"]
     place.scan(patient=True, after_seconds=0.01)
+    assert place.names() == []
+
+
+@pytest.mark.parametrize("beside", ["a.yaml~", ".a.yaml.swp", ".#a.yaml", "#a.yaml#"])
+def test_a_file_that_an_editor_has_open_may_be_away_longer(place: Place, beside: str) -> None:
+    path = place.write("a.yaml", build())
+    place.scan()
+    path.unlink()
+    path.with_name(beside).symlink_to("nobody@nowhere")
+    place.scan(patient=True)
+    place.scan(patient=True, after_seconds=WRITING_SECONDS - 0.01)
+    assert place.names() == ["mnist"]
+    place.scan(patient=True, after_seconds=0.01)
+    assert place.names() == []
+
+
+def test_a_file_that_an_editor_lets_go_is_not_waited_for(place: Place) -> None:
+    path = place.write("a.yaml", build())
+    place.scan()
+    backup = path.rename(path.with_name("a.yaml~"))
+    place.scan(patient=True)
+    place.scan(patient=True, after_seconds=SAVING_SECONDS)
+    assert place.names() == ["mnist"]
+    backup.unlink()
+    place.scan(patient=True)
     assert place.names() == []
 
 

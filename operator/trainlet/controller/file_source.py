@@ -8,6 +8,7 @@ what has changed, not what there is.
 """
 
 import logging
+import os
 import threading
 import time
 from collections import defaultdict
@@ -43,8 +44,11 @@ LISTING_SHARE = 0.002
 LONGEST_RESCAN_SECONDS = 30.0
 #: An editor's way from the old file to the new one; to take the gap for a deletion would end the job.
 SAVING_SECONDS = 0.1
-#: A file that is written in parts is for a while without the objects of the last part.
+#: A file that is written in parts is for a while without the objects of the last part; one that an editor has open
+#: may be long under way on a slow disk.
 WRITING_SECONDS = 1.0
+#: What Vim and Emacs keep beside a file: its backup while it is saved, and that they have it open.
+_EDITORS_FILES = ("{}~", ".{}.swp", ".#{}", "#{}#")
 
 
 @dataclass(frozen=True)
@@ -317,7 +321,8 @@ class FileSource:
         path = Path(source.file)
         if not look.is_patient:
             return Absence()
-        return Absence(WRITING_SECONDS if path in self._index.files else SAVING_SECONDS, path in look.changed)
+        is_written = path in self._index.files or _is_edited(path)
+        return Absence(WRITING_SECONDS if is_written else SAVING_SECONDS, path in look.changed)
 
     def _list_running(self) -> frozenset[ObjectKey]:
         """Return the jobs that have anything to lose."""
@@ -378,6 +383,11 @@ class FileSource:
 
 def _is_within(path: Path, places: Collection[Path]) -> bool:
     return any(place in places for place in (path, *path.parents))
+
+
+def _is_edited(path: Path) -> bool:
+    """Tell whether an editor seems to have a file open."""
+    return any(os.path.lexists(path.with_name(name.format(path.name))) for name in _EDITORS_FILES)
 
 
 def _is_over(job: JSON) -> bool:
