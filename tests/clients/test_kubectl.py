@@ -191,6 +191,7 @@ def test_watches_see_all_changes(processes: Cluster) -> None:
 
 def test_a_deletion_ends_what_runs(processes: Cluster) -> None:
     processes.kubectl("apply", "-f", "-", given=yaml.safe_dump(build_job("endless", ENDLESS)))
+    processes.wait_phase("endless", "Running")  # kubectl does not wait for pods that are not there yet
     processes.kubectl("wait", "pod", "-l", f"{SELECTOR}=endless", "--for=condition=Ready", "--timeout=60s")
     uid = processes.job("endless")["metadata"]["uid"]
     waiting = threading.Thread(target=processes.kubectl, args=("wait", "tj/endless", "--for=delete", "--timeout=60s"))

@@ -82,7 +82,6 @@ def test_a_node_that_ended_tells_how() -> None:
         "state": "terminated",
         "restarts": 0,
         "failures": "1 of 6",
-        "address": "10.213.0.2",
         "exitCode": 137,
         "reason": "OOMKilled",
         "finishedAt": "2026-01-02T03:04:08Z",

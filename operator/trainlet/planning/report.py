@@ -153,7 +153,7 @@ def _describe_node(slot: Slot, pod: PodRecord, address: str | None) -> JSON:
         "container": slot.container_name,
         "restarts": pod.restarts,
         "failures": f"{pod.failures} of {slot.job_spec.backoff_limit}",
-        **({"address": address} if address is not None else {}),
+        **({"address": address} if address is not None and main.termination is None else {}),
         **_describe_container(main),
     }
     members = [member for member in slot.members if member.role is not Role.SANDBOX]

@@ -16,6 +16,8 @@ job.create()
 assert job.exists()
 job.label({"team": "blue"})
 job.annotate({"note": "x"})
+while "status" not in job.raw:  # its wait knows no object without one
+    job.refresh()
 job.wait("condition=Complete", timeout=60)
 [found] = kr8s.get("trainjobs.trainer.kubeflow.org", namespace="default", label_selector="team=blue")
 assert found.name == "with-kr8s", found
