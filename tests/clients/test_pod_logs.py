@@ -1,6 +1,7 @@
 """A pod's log over the API, while its container is there and after."""
 
 import http.client
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from pod_desk import ENDED, PATH, POD, RUNNING, PodDesk
+from trainlet.engine.base import LogLine
+from trainlet.kube.errors import EngineError
 from trainlet.kube.meta import JSON
 from waiting import wait_for
 
@@ -48,9 +51,23 @@ def test_lines_have_times_and_are_chosen_by_them(pods: PodDesk) -> None:
 
 def test_the_kept_log_is_read_when_the_container_is_gone(pods: PodDesk) -> None:
     pods.make_pod("node", state=ENDED)
+    pods.keep(f"{STAMP.format(0)} early\n{STAMP.format(1)} late\n")
+    for follow in ("false", "true"):
+        assert pods.read_log(follow=follow) == "early\nlate\n"
+        assert pods.read_log(follow=follow, tailLines=1) == "late\n"
+
+
+@pytest.mark.parametrize("follow", ["false", "true"])
+def test_the_kept_log_is_read_when_the_container_goes_at_that_moment(
+    pods: PodDesk, monkeypatch: pytest.MonkeyPatch, follow: str
+) -> None:
+    def find_gone(*_: object, **__: object) -> Iterator[LogLine]:
+        raise EngineError("it is gone")
+
+    pods.wait_end(pods.run("echo lost"))
     pods.keep(f"{STAMP.format(0)} kept\n")
-    assert pods.read_log() == "kept\n"
-    assert pods.read_log(follow="true") == "kept\n"
+    monkeypatch.setattr(pods.engine, "read_logs", find_gone)
+    assert pods.read_log(follow=follow) == "kept\n"
 
 
 def test_the_log_before_a_restart(pods: PodDesk) -> None:

@@ -4,7 +4,7 @@ import queue
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -95,6 +95,24 @@ def test_a_log_of_nobody_is_an_error(bench: Bench) -> None:
     bench.engine.remove_container(id)
     with pytest.raises(EngineError):
         list(bench.engine.read_logs(id))
+
+
+def test_a_log_that_is_read_while_its_container_is_removed_is_whole_or_an_error(bench: Bench) -> None:
+    id, read = ended(bench, "print('last words')"), []
+
+    def read_on() -> None:
+        with suppress(EngineError):
+            while True:
+                read.append([line.text for line in bench.engine.read_logs(id)])
+
+    threads = [threading.Thread(target=read_on) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: read, "the first to read it")
+    bench.engine.remove_container(id)
+    for thread in threads:
+        thread.join()
+    assert [each for each in read if each != ["last words"]] == []
 
 
 @contextmanager

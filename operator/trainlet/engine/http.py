@@ -261,13 +261,18 @@ class HttpEngine(ABC):
         """Yield the container's log lines; with `follow` until it ends or nobody wants them any more."""
         query = wire.build_log_query(since, tail, follow=follow)
         silence = None if follow else ANSWER_SECONDS
-        more = [streams] if streams is not None else []
+        more, is_empty = [streams] if streams is not None else [], True
         try:
-            yield from wire.decode_log(self._stream("GET", f"containers/{id}/logs", query, silence, streams=more))
+            for line in wire.decode_log(self._stream("GET", f"containers/{id}/logs", query, silence, streams=more)):
+                is_empty = False
+                yield line
         except wire.StreamBroken:
             # Only who follows has what there was; any other would take a part for the whole.
             if not (follow and any(each.closed.is_set() for each in (self._streams, *more))):
                 raise
+            return
+        if is_empty and self._inspect(id) is None:  # while they remove it, engines say that it wrote nothing
+            raise EngineError(f"container {id[:20]} went before its log could be read", where=self.endpoint)
 
     def _follow_events(self, query: dict[str, str]) -> Iterator[JSON]:
         """Yield what the engine tells until its stream breaks; one that falls silent is opened anew."""

@@ -70,13 +70,7 @@ class LogReader:
 
     def follow_run(self, step: str, streams: Streams) -> Iterator[LogLine]:
         """Yield the lines of a step's last attempt, and those that come until it ends or the streams are closed."""
-        container = self._observe().get(step)
-        if container is None or self._engine is None:
-            yield from self._read_last(step, None, None)
-            return
-        yield from self._engine.read_logs(
-            container.id, follow=True, since=self._since, tail=self._tail, streams=streams
-        )
+        return self._read_last(step, self._observe().get(step), self._tail, streams)
 
     def follow(self, read_state: Callable[[], JobState]) -> Iterator[NodeLine]:
         """Yield lines as they come, over restarts, until the job is over and all was read."""
@@ -125,15 +119,19 @@ class LogReader:
         yield from ((step, line) for line in (lines if self._tail is None else deque(lines, maxlen=self._tail)))
         deque(node.seen.take(before), maxlen=0)
 
-    def _read_last(self, step: str, container: ObservedContainer | None, tail: int | None) -> Iterator[LogLine]:
-        seen = self._get_node(step).seen
+    def _read_last(
+        self, step: str, container: ObservedContainer | None, tail: int | None, streams: Streams | None = None
+    ) -> Iterator[LogLine]:
+        """Yield the lines of a step's last attempt; with `streams` also those that come until they are closed."""
+        seen, follow = self._get_node(step).seen, streams is not None
         if container is not None and self._engine is not None:
+            read = self._engine.read_logs
             try:
-                yield from seen.take(self._engine.read_logs(container.id, since=self._since, tail=tail))
+                yield from seen.take(read(container.id, follow=follow, since=self._since, tail=tail, streams=streams))
                 return
             except EngineError as error:
                 self.problem = error  # it went away in this moment, and its log was kept before
-        yield from seen.take(self._kept.read(step))
+        yield from deque(seen.take(self._kept.read(step)), maxlen=tail)
 
     def _advance(self, step: str, container: ObservedContainer | None) -> Iterator[NodeLine]:
         """Catch up with the kept files, then begin to read the step's container if it has more to say."""
