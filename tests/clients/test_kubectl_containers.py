@@ -6,6 +6,7 @@ import re
 import subprocess
 import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -96,23 +97,22 @@ def digest(path: Path) -> str:
 
 
 def test_attach_and_follow_end_with_the_container(containers: Cluster) -> None:
-    containers.drop(build_job("short", "until [ -e /tmp/go ]; do sleep 0.05; done; echo last words"))
+    containers.drop(build_job("short", "until [ -e /tmp/go ]; do echo waiting; sleep 0.05; done; echo last words"))
     containers.wait_phase("short", "Running")
     [pod] = containers.pods("short")
     words = ["kubectl", "--cache-dir", str(containers.base / "discovery")]
-    commands = [[*words, "logs", "-f", pod], [*words, "attach", pod]]
-    programs = [
-        subprocess.Popen(each, env=containers.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for each in commands
-    ]
-    assert programs[1].stderr is not None
-    assert "command prompt" in programs[1].stderr.readline()  # it says so once it is attached
+    following, attached = (
+        subprocess.Popen([*words, *more, pod], bufsize=0, env=containers.environ, stdout=PIPE, stderr=PIPE)
+        for more in (["logs", "-f"], ["attach"])
+    )
+    assert attached.stdout is not None
+    assert attached.stdout.readline() == b"waiting\n"
     containers.kubectl("exec", pod, "--", "touch", "/tmp/go")
-    said = [each.communicate(timeout=30)[0] for each in programs]
-    assert said == ["last words\n"] * 2
-    assert [each.returncode for each in programs] == [0, 0]
+    followed, seen = (each.communicate(timeout=30)[0].decode() for each in (following, attached))
+    assert [following.returncode, attached.returncode] == [0, 0]
+    assert followed.replace("waiting\n", "") == seen.replace("waiting\n", "") == "last words\n"
     containers.wait_phase("short", "Complete")
-    assert containers.kubectl("logs", pod) == "last words\n"
+    assert containers.kubectl("logs", pod) == followed
 
 
 @pytest.mark.parametrize("program", ["official_exec.py", "kr8s_exec.py", "lightkube_exec.py"])

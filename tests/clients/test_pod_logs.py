@@ -64,10 +64,13 @@ def test_the_kept_log_is_read_when_the_container_goes_at_that_moment(
     def find_gone(*_: object, **__: object) -> Iterator[LogLine]:
         raise EngineError("it is gone")
 
+    pods.make_pod("node", state=ENDED, lastState=ENDED)
     pods.wait_end(pods.run("echo lost"))
-    pods.keep(f"{STAMP.format(0)} kept\n")
+    pods.keep(f"{STAMP.format(1)} kept\n")
+    pods.keep(f"{STAMP.format(0)} before\n", previous=True)
     monkeypatch.setattr(pods.engine, "read_logs", find_gone)
     assert pods.read_log(follow=follow) == "kept\n"
+    assert pods.read_log(previous="true") == "before\n"
 
 
 def test_the_log_before_a_restart(pods: PodDesk) -> None:

@@ -107,7 +107,11 @@ class LogReader:
         """Tell whether the last kept log is that of the step's last attempt, not of the one before."""
         if container is None or self._engine is None:
             return True
-        kept, live = next(self._kept.read(step), None), next(self._engine.read_logs(container.id), None)
+        try:
+            live = next(self._engine.read_logs(container.id), None)
+        except EngineError:
+            return True  # it went away in this moment
+        kept = next(self._kept.read(step), None)
         return (kept.time if kept else None) == (live.time if live else None)
 
     def _read_step(self, step: str, container: ObservedContainer | None, following: bool) -> Iterator[NodeLine]:
@@ -131,7 +135,8 @@ class LogReader:
                 return
             except EngineError as error:
                 self.problem = error  # it went away in this moment, and its log was kept before
-        yield from deque(seen.take(self._kept.read(step)), maxlen=tail)
+        lines = seen.take(self._kept.read(step))
+        yield from lines if tail is None else deque(lines, maxlen=tail)
 
     def _advance(self, step: str, container: ObservedContainer | None) -> Iterator[NodeLine]:
         """Catch up with the kept files, then begin to read the step's container if it has more to say."""
