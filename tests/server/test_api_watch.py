@@ -243,18 +243,18 @@ def test_a_slow_client_is_ended_and_nobody_else_is(tmp_path: Path) -> None:
             before = _count_tasks(api)
             slow.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             slow.request("GET", f"{JOBS}?watch=true", headers={"Authorization": f"Bearer {api.token}"})
+            response = slow.getresponse()
             for number in range(200):
                 api.set_status("a", text="x" * 50_000, number=number)
                 assert quick.next()["object"]["status"]["number"] == number
             wait_for(lambda: _count_tasks(api) <= before, "the slow client's stream to end")
             with pytest.raises((http.client.IncompleteRead, ssl.SSLError, ConnectionError, json.JSONDecodeError)):
-                _drain(slow)
+                _drain(response)
     finally:
         api.stop()
 
 
-def _drain(connection: http.client.HTTPConnection) -> None:
-    response = connection.getresponse()
+def _drain(response: http.client.HTTPResponse) -> None:
     while response.read(1 << 20):
         pass
     raise http.client.IncompleteRead(b"")
