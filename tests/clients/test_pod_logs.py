@@ -61,7 +61,8 @@ def test_the_kept_log_is_read_when_the_container_is_gone(pods: PodDesk) -> None:
 def test_the_kept_log_is_read_when_the_container_goes_at_that_moment(
     pods: PodDesk, monkeypatch: pytest.MonkeyPatch, follow: str
 ) -> None:
-    def find_gone(*_: object, **__: object) -> Iterator[LogLine]:
+    def find_gone(id: str, **_: object) -> Iterator[LogLine]:
+        pods.engine.remove_container(id)
         raise EngineError("it is gone")
 
     pods.make_pod("node", state=ENDED, lastState=ENDED)
@@ -71,6 +72,19 @@ def test_the_kept_log_is_read_when_the_container_goes_at_that_moment(
     monkeypatch.setattr(pods.engine, "read_logs", find_gone)
     assert pods.read_log(follow=follow) == "kept\n"
     assert pods.read_log(previous="true") == "before\n"
+
+
+def test_who_follows_is_not_told_what_is_kept_when_the_engine_fails(
+    pods: PodDesk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> Iterator[LogLine]:
+        raise EngineError("it does not answer")
+
+    pods.run("sleep 600")
+    pods.keep(f"{STAMP.format(0)} of the attempt before\n")
+    monkeypatch.setattr(pods.engine, "read_logs", fail)
+    assert pods.read_log(follow="true") == ""
+    assert "a log breaks off: it does not answer" in caplog.text
 
 
 def test_the_log_before_a_restart(pods: PodDesk) -> None:

@@ -134,6 +134,9 @@ class LogReader:
                 yield from seen.take(read(container.id, follow=follow, since=self._since, tail=tail, streams=streams))
                 return
             except EngineError as error:
+                is_gone = step not in self._observe() and self.problem is None
+                if follow and not is_gone:
+                    raise  # who follows would take it for the end
                 self.problem = error  # it went away in this moment, and its log was kept before
         lines = seen.take(self._kept.read(step))
         yield from lines if tail is None else deque(lines, maxlen=tail)
